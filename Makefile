@@ -1,0 +1,45 @@
+# Everything a person or a machine does with this repository starts here; `make` alone lists it.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint format lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  %-12s %s\n", $$1, $$2}'
+
+# `venv` is a package of its own on Debian; where it is missing, pip can bring `virtualenv`.
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV) 2>/dev/null || { $(PYTHON) -m pip install --quiet --user --break-system-packages virtualenv && $(PYTHON) -m virtualenv --quiet $(VENV); }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP) ## export an embedded tenant and show what came out
+	@$(BIN)/m365-export demo --users 200 --out demo-export
+
+test: $(STAMP) lint ## all checks and all tests but the long ones
+	$(BIN)/python -m pytest -n auto -m "not long"
+
+check: $(STAMP) lint ## format, lint, types, import contracts, fast tests
+	$(BIN)/python -m pytest -n auto -m "not long and not slow" tests/unit tests/contract
+
+lint: $(STAMP) ## format, lint, types and import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## rewrite the code in the house style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: ## resolve the dependencies anew (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade \
+		--extra s3 --extra gcs --extra dev pyproject.toml -o requirements.lock
+
+clean: ## remove everything that can be made again
+	rm -rf $(VENV) demo-export dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""Settings, secrets and privacy rules: what an operator decides, as data. Imports nothing of the product."""

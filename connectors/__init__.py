@@ -1,0 +1,1 @@
+"""The Microsoft sources: each module declares the datasets it reads and how."""

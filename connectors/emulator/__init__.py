@@ -1,0 +1,1 @@
+"""A Microsoft 365 tenant on localhost, for demonstrations and tests. Imports nothing of the client."""

@@ -1,0 +1,1 @@
+"""A Microsoft Graph client: tokens, pages, retries, throttling. Knows no dataset."""

@@ -1,0 +1,1 @@
+"""The export itself: plan, schedule, sanitize, commit; and the command line that starts it."""

@@ -1,0 +1,1 @@
+"""Where rows go: Parquet parts, and the stores that hold them."""

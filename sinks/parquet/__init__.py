@@ -1,0 +1,1 @@
+"""Sanitized columns to Parquet bytes."""
