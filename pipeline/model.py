@@ -1,0 +1,111 @@
+"""The words of the export as values: window, principal, unit, page.
+
+Identifiers of people and raw bytes are left out of every `repr`, so that no traceback or log line can show them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from itertools import pairwise
+from typing import Self
+
+MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Window:
+    """Half-open interval `[start, end)` of UTC instants, microsecond precision, never empty."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        for instant in (self.start, self.end):
+            if instant.utcoffset() != timedelta(0):
+                raise ValueError("a window is bounded by UTC instants")
+        if not self.start < self.end:
+            raise ValueError("a window ends after it starts")
+
+    def __contains__(self, instant: datetime) -> bool:
+        return self.start <= instant < self.end
+
+    @property
+    def last_instant(self) -> datetime:
+        """The last microsecond inside the window."""
+        return self.end - MICROSECOND
+
+    def tiles(self, span: timedelta) -> Iterator["Window"]:
+        """Adjacent windows of at most `span` that cover this one exactly, oldest first."""
+        start = self.start
+        while start < self.end:
+            end = min(start + span, self.end)
+            yield Window(start, end)
+            start = end
+
+    def halves(self) -> tuple["Window", "Window"] | None:
+        """Two adjacent windows that cover this one, or None where it is one microsecond long."""
+        middle = self.start + (self.end - self.start) // 2
+        if middle == self.start:
+            return None
+        return Window(self.start, middle), Window(middle, self.end)
+
+
+def covered_until(start: datetime, windows: list[Window]) -> datetime:
+    """How far `windows` cover time without a gap, beginning at `start`."""
+    reached = start
+    for window in sorted(windows):
+        if window.start > reached:
+            break
+        reached = max(reached, window.end)
+    return reached
+
+
+def are_adjacent(windows: list[Window]) -> bool:
+    """Whether each window begins where the one before ends."""
+    return all(left.end == right.start for left, right in pairwise(windows))
+
+
+class PrincipalKind(StrEnum):
+    TENANT = "tenant"
+    USER = "user"
+    GROUP = "group"
+    TEAM = "team"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whose data is read. `id` is the Entra object id, as Graph spells it; it never leaves in the clear."""
+
+    kind: PrincipalKind
+    id: str = field(repr=False)
+
+    @classmethod
+    def tenant(cls, tenant_id: str) -> Self:
+        return cls(PrincipalKind.TENANT, tenant_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Dataset × principal × window: the atom of work, retry and commit. A snapshot has no window."""
+
+    dataset: str
+    principal: Principal
+    window: Window | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer of Graph: `records` is the JSON text of an array of raw records."""
+
+    records: bytes = field(repr=False)
+
+
+class RunKind(StrEnum):
+    RUN = "run"
+    BACKFILL = "backfill"
+
+
+def utc(instant: datetime) -> datetime:
+    """The same instant in UTC."""
+    return instant.astimezone(UTC)

@@ -1,0 +1,192 @@
+"""What the export needs from the world: connectors that read, a destination that keeps, a state that remembers.
+
+The run is written against these protocols; connectors and sinks implement them, the composition root joins them.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from pipeline.model import Page, Principal, PrincipalKind, Unit
+
+Clock = Callable[[], datetime]
+"""Now, as an aware UTC instant."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowFilter:
+    """Keeps the rows whose text at `path` satisfies `keeps`; called once per distinct text of a page."""
+
+    path: str
+    keeps: Callable[[str], bool] = field(repr=False)
+
+
+class Source(Protocol):
+    """One dataset, as a connector reads it."""
+
+    @property
+    def dataset(self) -> str: ...
+
+    @property
+    def connector(self) -> str: ...
+
+    @property
+    def principals(self) -> PrincipalKind:
+        """Whose data a unit holds."""
+        ...
+
+    @property
+    def windowed(self) -> bool:
+        """Read by date window with a watermark; otherwise a snapshot of every run."""
+        ...
+
+    @property
+    def settle(self) -> timedelta:
+        """The newest edge left alone, because Graph shows items late."""
+        ...
+
+    @property
+    def overlap(self) -> timedelta:
+        """How much before its watermark is read again, because records are rewritten."""
+        ...
+
+    @property
+    def ahead(self) -> timedelta:
+        """How far beyond now a window may reach (planned events)."""
+        ...
+
+    @property
+    def longest_window(self) -> timedelta:
+        """Longer windows are divided before they are read."""
+        ...
+
+    @property
+    def instants(self) -> tuple[str, ...]:
+        """Paths of instants; a record belongs to a window when one of them lies in it. Empty: no check."""
+        ...
+
+    def pages(self, unit: Unit) -> AsyncIterator[Page]:
+        """Yield every page of the unit.
+
+        Raises:
+            UnitSkipped, UnitFailed, DatasetDenied: as `pipeline.errors` describes.
+            UnitReadAgain: the pages yielded so far do not count; call again for the same unit.
+        """
+        ...
+
+    def filter(self, unit: Unit) -> RowFilter | None:
+        """Which records of the pages belong to the unit, beyond its window."""
+        ...
+
+    def enumerated(self, page: Page) -> Sequence[Principal]:
+        """The principals a page of this dataset names; empty for datasets that name none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What a connector learnt before its units can be made."""
+
+    saved: bytes | None = field(default=None, repr=False)  # kept with an open run, so that a resumed one decides alike
+    failed: Mapping[Principal, Exception] = field(default_factory=dict, repr=False)  # whose units cannot be made
+
+
+class Connector(Protocol):
+    """A Microsoft source and its datasets."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def sources(self) -> Sequence[Source]: ...
+
+    async def prepare(self, users: Sequence[Principal], *, saved: bytes | None) -> Preparation:
+        """Learn what units depend on (which member reads a chat); `saved` is what an interrupted run had learnt."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Versioned:
+    """An object of the state and the version to name when replacing it."""
+
+    data: bytes = field(repr=False)
+    version: str
+
+
+class StateStore(Protocol):
+    """A private place that remembers. Keys are relative, `/`-separated, made of `[A-Za-z0-9_.-]`.
+
+    Every method raises StoreRefused (a right is missing) or StoreUnavailable (try later).
+    """
+
+    async def read(self, key: str) -> Versioned | None: ...
+
+    async def create(self, key: str, data: bytes) -> bool:
+        """Write a new object, durably. False, and nothing written, when the key is taken."""
+        ...
+
+    async def replace(self, key: str, data: bytes, *, version: str | None) -> str | None:
+        """Compare and swap; `version=None` expects no object. The new version, or None when the swap lost."""
+        ...
+
+    async def keys(self, prefix: str) -> list[str]:
+        """All keys that start with `prefix`, sorted."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove an object; a missing one is fine."""
+        ...
+
+
+class Upload(Protocol):
+    """An object on its way to the destination: invisible until published, and published at most once."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def token(self) -> str:
+        """Names this upload to a later process (`Destination.attach`)."""
+        ...
+
+    async def write(self, data: bytes) -> None: ...
+
+    async def seal(self) -> None:
+        """All bytes are durable at the store; only `publish` may follow."""
+        ...
+
+    async def publish(self) -> bool:
+        """Make the object visible, create-only. False when the key is taken by another upload.
+
+        Publishing the same upload again gives the same answer, also from another process.
+        """
+        ...
+
+    async def abort(self) -> None:
+        """Give the bytes up. After a publication nothing happens."""
+        ...
+
+
+class Destination(Protocol):
+    """The bucket the consumer reads. Create and abort are all the rights needed there.
+
+    Every method raises StoreRefused (a right is missing) or StoreUnavailable (try later).
+    """
+
+    async def begin(self, key: str) -> Upload: ...
+
+    async def attach(self, key: str, token: str) -> Upload:
+        """The sealed upload an earlier process began; only `publish` and `abort` may follow."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PartSummary:
+    """What the manifest says of a part, before it has a place."""
+
+    rows: int
+    bytes: int
+    sha256: str
+    min_time: datetime | None
+    max_time: datetime | None

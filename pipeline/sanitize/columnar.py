@@ -1,0 +1,353 @@
+"""The compiled engine: raw pages to sanitized columns, without a Python object per record.
+
+A page is read as one row, `{"value": list<struct<…>>}`, by the Arrow JSON reader against the type that the rules
+keep: what they drop or do not know never becomes a value. The leaves are then taken out of their lists and structs,
+all leaves of one treatment are rewritten together, once per distinct value, and put back under the same offsets.
+pyarrow releases the interpreter lock while it reads and rebuilds, so pages can be cleaned on worker threads.
+
+A page the reader refuses is halved until the records that cannot be read stand alone; those are rejected and counted.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
+
+from pipeline.model import Window
+from pipeline.ports import RowFilter
+from pipeline.sanitize.columns import INSTANT, INSTANT_TYPES, Node, output_schema, property_tree, read_schema
+from pipeline.sanitize.rules import DROP, KEEP, DatasetRules, FieldRule, Profile
+from pipeline.sanitize.treatments import Treatments
+
+WRONG_TYPE = "wrong_type"
+NOT_AN_OBJECT = "not_an_object"
+MISSING_KEY = "missing_key"
+
+_MICROSECOND_TEXT = 26  # characters of `2026-03-02T09:00:00.000000`; Graph sends up to seven fraction digits
+_NEVER = pa.scalar(-62_135_596_800_000_000, pa.int64()).cast(INSTANT)  # 0001-01-01T00:00:00Z, Graph's "never"
+_ZONE = r"(?:Z|[+-]\d\d:\d\d)$"
+
+
+class UnreadablePage(ValueError):
+    """The page is no JSON array; the message holds nothing of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """Sanitized rows in the dataset's output schema, and how many records were rejected, by reason."""
+
+    rows: pa.Table
+    rejected: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class _Structure:
+    """What is left of an array when its leaves are taken out: lengths, offsets and nulls."""
+
+    length: int
+    nulls: pa.BooleanArray | None = None
+    offsets: pa.Int32Array | None = None
+    children: list["_Structure | int | None"] = field(default_factory=list)  # an int is the index of a leaf
+
+
+class ColumnarSanitizer:
+    """Applies one profile's rules for one dataset to pages of raw records. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        rules: DatasetRules,
+        *,
+        profile: Profile,
+        treatments: Treatments,
+        instants: Sequence[str] = (),
+    ) -> None:
+        """`instants` are the paths that place a record in a window."""
+        self.schema = output_schema(rules)
+        self._rules = rules
+        self._profile = profile
+        self._treatments = treatments
+        self._instants = tuple(instants)
+        self._kept = frozenset(rule.path for rule in rules.read_fields(profile))
+        self._options_by_filter: dict[str | None, pj.ParseOptions] = {}
+        self._tree = property_tree(rules.fields)
+        self._key = next((path for path in rules.key if path == "id"), None)
+
+    def clean(
+        self, pages: Sequence[bytes], *, window: Window | None = None, row_filter: RowFilter | None = None
+    ) -> Cleaned:
+        """Rows of the records that lie in `window` and pass `row_filter`, in the order of the pages.
+
+        Raises:
+            UnreadablePage: a page is no JSON array of records.
+        """
+        try:
+            return self._clean_pages(pages, window, row_filter)
+        except pa.ArrowInvalid:
+            return self._clean_isolating(_split(pages), window, row_filter)
+
+    def whole(self, batches: Sequence[pa.Table]) -> pa.Table:
+        """The rows of a unit, each key once: the one read last, since pages of a changing mailbox overlap."""
+        rows = pa.concat_tables([self.schema.empty_table(), *batches])
+        columns = [_column(rows, path) for path in self._rules.key if not path.startswith("_")]
+        if not columns:
+            return rows
+        keys = columns[0] if len(columns) == 1 else _joined(columns)
+        if len(keys.unique()) == len(rows):
+            return rows
+        positions = pa.table({"key": keys, "position": pa.array(range(len(rows)), pa.int64())})
+        last = positions.group_by("key").aggregate([("position", "max")])["position_max"]
+        return rows.take(last.sort())
+
+    def _clean_isolating(
+        self, records: Sequence[bytes], window: Window | None, row_filter: RowFilter | None
+    ) -> Cleaned:
+        """Halve until what cannot be read stands alone, and reject that."""
+        try:
+            return self._clean_pages([b"[" + b",".join(records) + b"]"], window, row_filter)
+        except pa.ArrowInvalid:
+            if len(records) == 1:
+                return Cleaned(self.schema.empty_table(), Counter({WRONG_TYPE: 1}))
+        middle = len(records) // 2
+        left = self._clean_isolating(records[:middle], window, row_filter)
+        right = self._clean_isolating(records[middle:], window, row_filter)
+        return Cleaned(pa.concat_tables([left.rows, right.rows]), left.rejected + right.rejected)
+
+    def _clean_pages(self, pages: Sequence[bytes], window: Window | None, row_filter: RowFilter | None) -> Cleaned:
+        records = self._read(pages, row_filter.path if row_filter is not None else None)
+        rejected: Counter[str] = Counter()
+        records = _reject(records, records.is_valid(), NOT_AN_OBJECT, rejected)
+        if self._key is not None:
+            records = _reject(records, records.field(self._key).is_valid(), MISSING_KEY, rejected)
+        if window is not None and self._instants:
+            records = _keep(records, _in_window(records, self._instants, window))
+        if row_filter is not None:
+            records = _keep(records, _passes(_leaf(records, row_filter.path), row_filter))
+        return Cleaned(self._sanitize(records), rejected)
+
+    def _read(self, pages: Sequence[bytes], filter_path: str | None) -> pa.StructArray:
+        text = b"\n".join(b'{"value":' + page + b"}" for page in pages)
+        table = pj.read_json(
+            pa.BufferReader(text),
+            read_options=pj.ReadOptions(use_threads=False, block_size=len(text) + 1),
+            parse_options=self._parse_options(filter_path),
+        )
+        return table["value"].combine_chunks().flatten()
+
+    def _parse_options(self, filter_path: str | None) -> pj.ParseOptions:
+        """Reads what the profile keeps, and what only decides whether a record belongs to the unit."""
+        options = self._options_by_filter.get(filter_path)
+        if options is None:
+            kept = self._rules.read_fields(self._profile)
+            helpers = _helper_fields(self._rules, self._kept, self._instants, filter_path)
+            schema = pa.schema([("value", pa.list_(read_schema((*kept, *helpers))))])
+            options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+            self._options_by_filter[filter_path] = options
+        return options
+
+    def _sanitize(self, records: pa.StructArray) -> pa.Table:
+        leaves: list[tuple[FieldRule, pa.Array]] = []
+        available = _children(records)
+        structures = [self._dissect(node, available.get(node.name), leaves) for node in self._tree.children.values()]
+        rewritten = self._rewrite(leaves)
+        columns = [
+            _assemble(structure, column.type, rewritten, len(records))
+            for structure, column in zip(structures, self.schema, strict=True)
+        ]
+        return pa.Table.from_arrays(columns, schema=self.schema)
+
+    def _dissect(
+        self, node: Node, array: pa.Array | None, leaves: list[tuple[FieldRule, pa.Array]]
+    ) -> "_Structure | int | None":
+        """Take the leaves below `node` out of `array`; None where this profile reads nothing there."""
+        if array is None or (node.rule is not None and node.rule.path not in self._kept):
+            return None
+        if node.many:
+            items = Node(node.name, rule=node.rule, children=node.children)
+            inner = self._dissect(items, array.values, leaves)
+            return None if inner is None else _Structure(len(array), _nulls(array), array.offsets, [inner])
+        if node.rule is not None:
+            leaves.append((node.rule, array))
+            return len(leaves) - 1
+        available = _children(array)
+        children = [self._dissect(child, available.get(child.name), leaves) for child in node.children.values()]
+        if all(child is None for child in children):
+            return None
+        return _Structure(len(array), _nulls(array), None, children)
+
+    def _rewrite(self, leaves: Sequence[tuple[FieldRule, pa.Array]]) -> list[pa.Array]:
+        """Every leaf in its output form; leaves that share a treatment are rewritten in one go."""
+        groups: dict[str, list[int]] = {}
+        for index, (rule, _) in enumerate(leaves):
+            groups.setdefault(_group(rule, self._profile), []).append(index)
+        rewritten: list[pa.Array] = [array for _, array in leaves]
+        for treatment, members in groups.items():
+            if treatment == KEEP:
+                continue
+            joined = pa.concat_arrays([leaves[index][1] for index in members])
+            result = self._apply(treatment, joined)
+            start = 0
+            for index in members:
+                length = len(leaves[index][1])
+                rewritten[index] = result.slice(start, length)
+                start += length
+        return rewritten
+
+    def _apply(self, treatment: str, values: pa.Array) -> pa.Array:
+        if treatment in INSTANT_TYPES:
+            return parse_instants(values, zoned=treatment == "instant")
+        if treatment == "date":
+            return _parse_dates(values)
+        encoded = values.dictionary_encode()
+        rewrite = self._treatments[treatment]
+        substitutes = pa.array(rewrite(encoded.dictionary.to_pylist()), pa.string())
+        return substitutes.take(encoded.indices)
+
+
+def parse_instants(values: pa.Array, *, zoned: bool) -> pa.Array:
+    """ISO 8601 text to UTC instants, cut to the microsecond; `0001-01-01`, Graph's "never", becomes null.
+
+    `zoned` text ends in `Z` or an offset; unzoned text is UTC already.
+
+    Raises:
+        pa.ArrowInvalid: a text is no instant.
+    """
+    if zoned:
+        if pc.all(pc.ends_with(values, "Z")).as_py() is False:
+            values = _to_utc_text(values)
+        values = pc.utf8_rtrim(values, "Z")
+    elif pc.any(pc.match_substring_regex(values, _ZONE)).as_py():
+        values = pc.utf8_rtrim(_to_utc_text(values), "Z")
+    instants = pc.utf8_slice_codeunits(values, 0, _MICROSECOND_TEXT).cast(pa.timestamp("us")).cast(INSTANT)
+    return pc.if_else(pc.equal(instants, _NEVER), pa.scalar(None, INSTANT), instants)
+
+
+def _to_utc_text(values: pa.Array) -> pa.Array:
+    """Texts with an offset rewritten to end in `Z`. Rare: Graph sends `Z`."""
+    texts = [None if text is None else _utc_text(text) for text in values.to_pylist()]
+    return pa.array(texts, pa.string())
+
+
+def _utc_text(text: str) -> str:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise pa.ArrowInvalid("no instant") from None
+    if instant.tzinfo is None:
+        raise pa.ArrowInvalid("an instant without a zone")
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _parse_dates(values: pa.Array) -> pa.Array:
+    dates = values.cast(pa.date32())
+    never = pa.scalar("0001-01-01").cast(pa.date32())
+    return pc.if_else(pc.equal(dates, never), pa.scalar(None, pa.date32()), dates)
+
+
+def _helper_fields(
+    rules: DatasetRules, kept: frozenset[str], instants: Sequence[str], filter_path: str | None
+) -> list[FieldRule]:
+    """Leaves read only to decide whether a record belongs to the unit; they are in no output."""
+    wanted = [*instants, *([filter_path] if filter_path else [])]
+    unread = {rule.path: rule for rule in rules.fields}
+    return [
+        unread.get(path) or FieldRule(path, "string", {}, "", "")
+        for path in dict.fromkeys(wanted)
+        if path not in kept
+    ]
+
+
+def _group(rule: FieldRule, profile: Profile) -> str:
+    """The rewriting a leaf shares with others: its treatment, or the parsing its type needs."""
+    treatment = rule.treatment(profile)
+    if treatment == DROP:
+        raise AssertionError("a dropped leaf is never read")
+    if rule.type in INSTANT_TYPES or rule.type == "date":
+        return rule.type
+    return treatment
+
+
+def _split(pages: Sequence[bytes]) -> list[bytes]:
+    records: list[bytes] = []
+    for page in pages:
+        try:
+            records += [bytes(raw) for raw in msgspec.json.decode(page, type=list[msgspec.Raw])]
+        except msgspec.DecodeError:
+            raise UnreadablePage("a page is no JSON array") from None
+    return records
+
+
+def _children(array: pa.StructArray) -> dict[str, pa.Array]:
+    """Children by name, null where their parent is null (the reader leaves rubbish there)."""
+    names = [field.name for field in array.type]
+    return dict(zip(names, array.flatten(), strict=True))
+
+
+def _leaf(records: pa.StructArray, path: str) -> pa.Array:
+    array: pa.Array = records
+    for name in path.split("."):
+        array = _children(array)[name]
+    return array
+
+
+def _nulls(array: pa.Array) -> pa.BooleanArray | None:
+    return array.is_null() if array.null_count else None
+
+
+def _assemble(
+    structure: "_Structure | int | None", type_: pa.DataType, leaves: Sequence[pa.Array], length: int
+) -> pa.Array:
+    if structure is None:
+        return pa.nulls(length, type_)
+    if isinstance(structure, int):
+        return leaves[structure]
+    if structure.offsets is not None:
+        values = _assemble(structure.children[0], type_.value_type, leaves, 0)
+        return pa.ListArray.from_arrays(structure.offsets, values, type=type_, mask=structure.nulls)
+    children = [
+        _assemble(child, member.type, leaves, structure.length)
+        for child, member in zip(structure.children, type_, strict=True)
+    ]
+    return pa.StructArray.from_arrays(children, fields=list(type_), mask=structure.nulls)
+
+
+def _column(rows: pa.Table, path: str) -> pa.ChunkedArray:
+    name, *inner = path.split(".")
+    return pc.struct_field(rows[name], inner) if inner else rows[name]
+
+
+def _joined(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
+    """Several key columns as one text; the separator is in no identifier."""
+    texts = [column.cast(pa.string()).fill_null("") for column in columns]
+    return pc.binary_join_element_wise(*texts, "\x1f")
+
+
+def _reject(records: pa.StructArray, accepted: pa.BooleanArray, reason: str, rejected: Counter[str]) -> pa.StructArray:
+    kept = _keep(records, accepted)
+    if len(kept) < len(records):
+        rejected[reason] += len(records) - len(kept)
+    return kept
+
+
+def _keep(records: pa.StructArray, mask: pa.BooleanArray) -> pa.StructArray:
+    return records if pc.all(mask).as_py() is not False else records.filter(mask)
+
+
+def _in_window(records: pa.StructArray, paths: Sequence[str], window: Window) -> pa.BooleanArray:
+    start, end = pa.scalar(window.start, INSTANT), pa.scalar(window.end, INSTANT)
+    inside = pa.nulls(len(records), pa.bool_()).fill_null(False)
+    for path in paths:
+        instants = parse_instants(_leaf(records, path), zoned=False)
+        here = pc.and_(pc.greater_equal(instants, start), pc.less(instants, end))
+        inside = pc.or_(inside, here.fill_null(False))
+    return inside
+
+
+def _passes(values: pa.Array, row_filter: RowFilter) -> pa.BooleanArray:
+    encoded = values.dictionary_encode()
+    verdicts = [text is not None and row_filter.keeps(text) for text in encoded.dictionary.to_pylist()]
+    return pa.array(verdicts, pa.bool_()).take(encoded.indices).fill_null(False)

@@ -1,0 +1,372 @@
+"""The part of JSONPath that rules files use, with the behaviour of the Java library Psoxy runs (Jayway JsonPath).
+
+    $  .name  ..name  ['name']  ['a', 'b']  ..['a', 'b']  [*]  .*  [0]  [?(@.x == 'v' && @.y)]
+
+What is missing, or stands on a value of another type, is no match and no error. A deep scan (`..`) looks at
+the root and at every object and array below it, also inside what it has found. A filter tests each element of
+an array, or an object itself.
+https://github.com/json-path/JsonPath (checked 2026-11)
+"""
+
+import operator
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+Container = dict[str, object] | list[object]
+
+_NAME = re.compile(r"[^.\[\]()\s'\"*?@,][^.\[\]()\s'\"*,]*|@[^.\[\]()\s'\"*,]+")
+_INDEX = re.compile(r"\[\s*(-?\d{1,9})\s*\]")
+_WILDCARD = re.compile(r"\*|\[\s*\*\s*\]")
+_QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*+)'|"((?:[^"\\]|\\.)*+)\"""")
+_OPERATOR = re.compile(r"\s*(==|!=|<=|>=|<|>)\s*")
+_LITERAL = re.compile(r"true|false|null|-?\d+(?:\.\d+)?")
+_WORDS: dict[str, object] = {"true": True, "false": False, "null": None}
+_COMPARISONS: dict[str, Callable[[object, object], bool]] = {"==": operator.eq, "!=": operator.ne}
+_ORDERINGS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_MISSING = object()
+
+
+class JsonPathError(ValueError):
+    """A path that is malformed or uses a feature no rules file of ours may use; says what and where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value stands: a member of an object or an element of an array."""
+
+    container: Container
+    key: str | int
+
+    @property
+    def value(self) -> object:
+        return self.container[self.key]  # type: ignore[index]  # a key fits its container
+
+    def put(self, value: object) -> None:
+        self.container[self.key] = value  # type: ignore[index]  # a key fits its container
+
+
+class Document:
+    """A JSON document whose members can be found by name without walking through it for every path.
+
+    Whoever adds or removes members, or replaces an object or array, says so with `changed`.
+    """
+
+    def __init__(self, root: object) -> None:
+        self._root = Place([root], 0)
+        self._by_name: dict[str, list[dict[str, object]]] | None = None
+
+    @property
+    def root(self) -> Place:
+        """The place of the document as a whole."""
+        return self._root
+
+    def changed(self) -> None:
+        """Forget where members were; the next search looks again."""
+        self._by_name = None
+
+    def names(self) -> set[str]:
+        """Every member name at any depth."""
+        return set(self._index())
+
+    def objects_with(self, name: str) -> list[dict[str, object]]:
+        """The objects that have a member of this name, outer ones first."""
+        return self._index().get(name, [])
+
+    def _index(self) -> dict[str, list[dict[str, object]]]:
+        if self._by_name is None:
+            index: dict[str, list[dict[str, object]]] = {}
+            for place in _containers(self._root):
+                container = place.value
+                if isinstance(container, dict):
+                    for name in container:
+                        index.setdefault(name, []).append(container)
+            self._by_name = index
+        return self._by_name
+
+
+class JsonPath:
+    """A compiled path."""
+
+    def __init__(self, text: str, steps: "tuple[_Step, ...]") -> None:
+        self.text = text
+        self._steps = steps
+
+    def __repr__(self) -> str:
+        return f"JsonPath({self.text!r})"
+
+    @property
+    def is_definite(self) -> bool:
+        """Whether the path can only ever name one value."""
+        return all(step.is_definite for step in self._steps)
+
+    def find(self, document: Document) -> list[Place]:
+        """Every place the path selects, outer before inner; one that is reached in two ways comes twice."""
+        first, *rest = self._steps
+        if isinstance(first, _Names) and first.deep:
+            places = [Place(container, name) for name in first.names for container in document.objects_with(name)]
+        else:
+            places = list(first.select(document.root))
+        for step in rest:
+            places = [found for place in places for found in step.select(place)]
+        return places
+
+    def has_a_gap(self, document: Document) -> bool:
+        """Whether a member named before the first scan, wildcard or filter is missing."""
+        place: Place | None = document.root
+        for step in self._steps:
+            if place is None or not step.is_definite:
+                break
+            place = next(step.select(place), None)
+        return place is None
+
+
+@lru_cache(maxsize=4096)
+def compile_path(text: str) -> JsonPath:
+    """Raises JsonPathError."""
+    return _Parser(text).path()
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    names: tuple[str, ...]
+    deep: bool
+
+    @property
+    def is_definite(self) -> bool:
+        return len(self.names) == 1 and not self.deep
+
+    def select(self, place: Place) -> Iterator[Place]:
+        for candidate in _candidates(place, deep=self.deep):
+            if isinstance(candidate, dict):
+                for name in self.names:
+                    if name in candidate:
+                        yield Place(candidate, name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    index: int
+    deep: bool
+
+    @property
+    def is_definite(self) -> bool:
+        return not self.deep
+
+    def select(self, place: Place) -> Iterator[Place]:
+        for candidate in _candidates(place, deep=self.deep):
+            if isinstance(candidate, list) and -len(candidate) <= self.index < len(candidate):
+                yield Place(candidate, self.index % len(candidate))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wildcard:
+    deep: bool
+    is_definite = False
+
+    def select(self, place: Place) -> Iterator[Place]:
+        for candidate in _candidates(place, deep=self.deep):
+            if isinstance(candidate, dict):
+                yield from (Place(candidate, name) for name in candidate)
+            elif isinstance(candidate, list):
+                yield from (Place(candidate, index) for index in range(len(candidate)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    names: tuple[str, ...]
+    operator: str | None
+    literal: object
+
+    def holds(self, value: object) -> bool:
+        for name in self.names:
+            value = value.get(name, _MISSING) if isinstance(value, dict) else _MISSING
+        if self.operator is None:
+            return value is not _MISSING
+        if self.operator in _COMPARISONS:
+            same_type = _is_number(value) == _is_number(self.literal) and isinstance(value, bool) == isinstance(
+                self.literal, bool
+            )
+            equal = same_type and value == self.literal
+            return equal if self.operator == "==" else not equal
+        return _in_order(value, self.operator, self.literal)
+
+
+@dataclass(frozen=True, slots=True)
+class _Filter:
+    alternatives: tuple[tuple[_Comparison, ...], ...]
+    deep: bool
+    is_definite = False
+
+    def select(self, place: Place) -> Iterator[Place]:
+        for candidate in _containers(place) if self.deep else (place,):
+            value = candidate.value
+            if isinstance(value, dict) and self._passes(value):
+                yield candidate
+            elif isinstance(value, list) and not self.deep:
+                yield from (Place(value, index) for index, item in enumerate(value) if self._passes(item))
+
+    def _passes(self, value: object) -> bool:
+        return any(all(comparison.holds(value) for comparison in each) for each in self.alternatives)
+
+
+_Step = _Names | _Index | _Wildcard | _Filter
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _in_order(value: object, comparison: str, literal: object) -> bool:
+    if isinstance(value, (int, float)) and isinstance(literal, (int, float)):
+        return _ORDERINGS[comparison](value, literal)
+    return False
+
+
+def _candidates(place: Place, *, deep: bool) -> Iterator[object]:
+    """The value at a place or, for a scan, everything from there downwards that has members."""
+    if not deep:
+        yield place.value
+        return
+    for found in _containers(place):
+        yield found.value
+
+
+def _containers(place: Place) -> Iterator[Place]:
+    """Every object and array from a place downwards, outer before inner, in document order."""
+    pending = [place]
+    while pending:
+        current = pending.pop()
+        value = current.value
+        if isinstance(value, dict):
+            yield current
+            pending.extend(Place(value, name) for name in reversed(value))
+        elif isinstance(value, list):
+            yield current
+            pending.extend(Place(value, index) for index in reversed(range(len(value))))
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._position = 0
+
+    def path(self) -> JsonPath:
+        if self._text.startswith("$"):
+            self._position = 1
+        elif not self._text.strip():
+            raise self._error("nothing")
+        first_name_is_bare = self._position == 0
+        steps: list[_Step] = []
+        while self._position < len(self._text):
+            steps.append(self._step(bare=first_name_is_bare and not steps))
+        if not steps:
+            raise self._error("the root alone")
+        return JsonPath(self._text, tuple(steps))
+
+    def _error(self, construct: str) -> JsonPathError:
+        return JsonPathError(f"path {self._text!r}: {construct} at position {self._position} cannot be used")
+
+    def _step(self, *, bare: bool) -> _Step:
+        deep = self._take("..")
+        dotted = deep or self._take(".") or bare
+        if self._matches(_WILDCARD):
+            return _Wildcard(deep)
+        if index := self._matches(_INDEX):
+            return _Index(int(index[1]), deep)
+        if self._take("["):
+            self._skip_blanks()
+            return self._filter(deep=deep) if self._take("?") else _Names(self._quoted_names(), deep)
+        if dotted and (name := self._matches(_NAME)):
+            if self._text.startswith("(", self._position):
+                raise self._error("a function")
+            return _Names((name[0],), deep)
+        raise self._error(f"{self._text[self._position : self._position + 8]!r}")
+
+    def _quoted_names(self) -> tuple[str, ...]:
+        names = [self._quoted()]
+        while self._comma():
+            names.append(self._quoted())
+        self._expect("]")
+        return tuple(names)
+
+    def _comma(self) -> bool:
+        self._skip_blanks()
+        return self._take(",")
+
+    def _quoted(self) -> str:
+        self._skip_blanks()
+        match = self._matches(_QUOTED)
+        if match is None:
+            raise self._error("a bracket that holds neither quoted names, nor an index, nor a filter")
+        return re.sub(r"\\(.)", r"\1", match[1] if match[1] is not None else match[2])
+
+    def _filter(self, *, deep: bool) -> _Filter:
+        self._expect("(")
+        alternatives = [self._conjunction()]
+        while self._joined_by("||"):
+            alternatives.append(self._conjunction())
+        self._expect(")")
+        self._expect("]")
+        return _Filter(tuple(alternatives), deep)
+
+    def _conjunction(self) -> tuple[_Comparison, ...]:
+        comparisons = [self._comparison()]
+        while self._joined_by("&&"):
+            comparisons.append(self._comparison())
+        return tuple(comparisons)
+
+    def _joined_by(self, word: str) -> bool:
+        self._skip_blanks()
+        return self._take(word)
+
+    def _comparison(self) -> _Comparison:
+        self._expect("@")
+        names: list[str] = []
+        while True:
+            if self._take("."):
+                name = self._matches(re.compile(r"[\w@\-]+"))
+                if name is None:
+                    raise self._error("a filter")
+                names.append(name[0])
+            elif self._take("["):
+                names.append(self._quoted())
+                self._expect("]")
+            else:
+                break
+        comparison = self._matches(_OPERATOR)
+        if comparison is None:
+            return _Comparison(tuple(names), None, None)
+        if self._text.startswith(("'", '"'), self._position):
+            return _Comparison(tuple(names), comparison[1], self._quoted())
+        literal = self._matches(_LITERAL)
+        if literal is None:
+            raise self._error("a filter value")
+        word = literal[0]
+        return _Comparison(tuple(names), comparison[1], _WORDS[word] if word in _WORDS else float(word))
+
+    def _matches(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        match = pattern.match(self._text, self._position)
+        if match is not None:
+            self._position = match.end()
+        return match
+
+    def _take(self, word: str) -> bool:
+        taken = self._text.startswith(word, self._position)
+        self._position += len(word) if taken else 0
+        return taken
+
+    def _expect(self, word: str) -> None:
+        self._skip_blanks()
+        if not self._take(word):
+            raise self._error(f"something other than {word!r}")
+
+    def _skip_blanks(self) -> None:
+        while self._text[self._position : self._position + 1].isspace():
+            self._position += 1
