@@ -1,0 +1,312 @@
+"""The composition root: settings in, a run's equipment out. Nothing else in the product knows all its parts."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from importlib import metadata
+from typing import Any
+
+from connectors.graph.auth import Tokens
+from connectors.options import ConnectorOptions
+from connectors.registry import build
+from connectors.sign_in import credential_of
+
+from config.auth import EffectiveAuth
+from config.clouds import CLOUDS
+from config.identity import run_scope_fingerprint
+from config.model import ConnectorName, Settings
+from config.secrets import SecretReader
+from connectors.graph.budgets import Budgets
+from connectors.graph.client import GraphClient
+from connectors.graph.network import Network
+from connectors.graph.throttle import Governor
+from pipeline.directory import FirstPermitted
+from pipeline.equipment import Equipment, Identity, Limits
+from pipeline.model import Principal, RunKind
+from pipeline.parts import Blocking
+from pipeline.ports import Clock, Connector, Preparation, Source, StateStore
+from pipeline.progress import Progress
+from pipeline.sanitize.columnar import ColumnarSanitizer
+from pipeline.sanitize.columns import output_schema
+from pipeline.sanitize.pseudonym import Pseudonymizer, salt_fingerprint
+from pipeline.sanitize.rules import DatasetRules, Owner, built_in_rules, rules_fingerprint
+from pipeline.sanitize.treatments import Treatments
+from pipeline.telemetry import Log
+from pipeline.watermarks import Vault
+from sinks.parquet.part import PartFormat
+from sinks.parquet.schema import part_schema
+from sinks.snapshot import StateVault, derive_key
+from sinks.stores.registry import open_destination, open_state
+
+DIRECTORY: ConnectorName = "entra-id"
+GROUP_DATASETS = frozenset({"entra_groups", "entra_group_members"})
+# The dataset whose `id` says how an owner of this kind is treated.
+_OWNER_DATASETS: Mapping[Owner, str] = {
+    "mailbox": "entra_users",
+    "group": "entra_groups",
+    "team": "teams_teams",
+}
+LARGEST_UNIT_SHARE = 8  # of the memory limit: so many large units may be held at once
+MIB = 1 << 20
+
+
+def tool_version() -> str:
+    return metadata.version("m365-export")
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryConnector:
+    """The directory datasets, each read with the first application that may."""
+
+    sources: Sequence[Source]
+    name: str = DIRECTORY
+
+    async def prepare(self, users: Sequence[Principal], *, saved: bytes | None) -> Preparation:
+        del users, saved
+        return Preparation()
+
+
+@asynccontextmanager
+async def equip(
+    settings: Settings,
+    *,
+    reader: SecretReader,
+    kind: RunKind,
+    log: Log,
+    connectors: Sequence[ConnectorName] = (),
+    clock: Clock = utc_now,
+    environ: Mapping[str, str] = os.environ,
+    stop: asyncio.Event | None = None,
+    progress: Progress | None = None,
+) -> AsyncIterator[Equipment]:
+    """Everything one command works with; closed when the context ends. `connectors` narrows the configured ones."""
+    names = tuple(name for name in settings.connectors.names if not connectors or name in connectors)
+    salt = reader.read(settings.privacy.salt)
+    pseudonymizer = build_pseudonymizer(settings, reader)
+    treatments = Treatments(pseudonymizer, group_original=settings.privacy.group_original)
+    rules = built_in_rules()
+    async with AsyncExitStack() as stack:
+        blocking = stack.enter_context(_worker_threads())
+        reached = await stack.enter_async_context(
+            _connectors(settings, names, reader=reader, kind=kind, rules=rules, environ=environ)
+        )
+        sources = [source for connector in reached for source in connector.sources]
+        used = {source.dataset: rules[source.dataset] for source in sources}
+        fingerprint = rules_fingerprint(list(used.values()), settings.privacy.profile, _rule_options(settings))
+        destination = open_destination(settings.destination, settings.storage)
+        stack.push_async_callback(destination.close)
+        state = open_state(settings.state, settings.storage)
+        stack.push_async_callback(state.close)
+        await destination.prove()
+        await state.prove()
+        formats = _part_formats(settings, used, fingerprint)
+        yield Equipment(
+            identity=Identity(
+                tenant=pseudonymizer.token(settings.tenant.id) or "",
+                destination=str(settings.destination),
+                connectors=names,
+                profile=settings.privacy.profile,
+                scope=run_scope_fingerprint(settings, names, salt=salt),
+                rules_fingerprint=fingerprint,
+                salt_fingerprint=salt_fingerprint(salt.reveal_text()),
+                tool_version=tool_version(),
+                schema_versions={dataset: rule_set.version for dataset, rule_set in used.items()},
+            ),
+            limits=Limits(
+                principals_in_flight=settings.limits.mailboxes_in_flight,
+                units_per_principal=settings.limits.per_mailbox_in_flight,
+                largest_unit_bytes=settings.limits.memory_mib * MIB // LARGEST_UNIT_SHARE,
+                part_size_bytes=settings.output.part_size_bytes,
+                part_max_age=settings.output.part_max_age,
+                initial_lookback=settings.initial_lookback,
+            ),
+            tenant=Principal.tenant(settings.tenant.id),
+            connectors=reached,
+            sanitizers={
+                source.dataset: ColumnarSanitizer(
+                    rules[source.dataset],
+                    profile=settings.privacy.profile,
+                    treatments=treatments,
+                    instants=source.instants,
+                )
+                for source in sources
+            },
+            encoder=lambda dataset, run_id, at: formats(dataset, run_id, at).encoder(),
+            empty_part=lambda dataset: formats(dataset, "", clock()).empty(),
+            pseudonym=lambda principal: pseudonymizer.token(principal.id) or "",
+            owner=partial(_owner, rules, settings, treatments),
+            vault=StateVault(derive_key(salt.reveal())),
+            state=state,
+            destination=destination,
+            blocking=blocking,
+            clock=clock,
+            log=log,
+            progress=progress or Progress(),
+            stop=stop or asyncio.Event(),
+        )
+
+
+@asynccontextmanager
+async def open_memory(settings: Settings, reader: SecretReader) -> AsyncIterator[tuple[StateStore, Vault]]:
+    """The state alone, for commands that only look at it."""
+    state = open_state(settings.state, settings.storage)
+    try:
+        yield state, StateVault(derive_key(reader.read(settings.privacy.salt).reveal()))
+    finally:
+        await state.close()
+
+
+def build_pseudonymizer(settings: Settings, reader: SecretReader) -> Pseudonymizer:
+    privacy = settings.privacy
+    key = privacy.encryption_key
+    return Pseudonymizer(
+        salt=reader.read(privacy.salt).reveal_text(),
+        encryption_key=None if key is None else reader.read(key).reveal_text(),
+        canonicalization=privacy.email_canonicalization,
+        domains=privacy.email_domains,
+    )
+
+
+@asynccontextmanager
+async def _connectors(
+    settings: Settings,
+    names: Sequence[ConnectorName],
+    *,
+    reader: SecretReader,
+    kind: RunKind,
+    rules: Mapping[str, DatasetRules],
+    environ: Mapping[str, str],
+) -> AsyncIterator[list[Connector]]:
+    """The directory and the chosen connectors, one client for each application."""
+    budgets = Budgets(per_mailbox_in_flight=settings.limits.per_mailbox_in_flight)
+    if kind is RunKind.BACKFILL:
+        budgets = budgets.share(settings.limits.backfill_share)
+    governor = Governor(budgets)
+    network = Network.from_environment(environ, ca_file=settings.tenant.ca_file)
+    select = {dataset: rule_set.select(settings.privacy.profile) for dataset, rule_set in rules.items()}
+    options = _connector_options(settings)
+    clients: dict[EffectiveAuth, GraphClient] = {}
+    async with AsyncExitStack() as stack:
+        for name in names:
+            auth = settings.effective_auth(name)
+            if auth not in clients:
+                client = _client(settings, auth, reader=reader, network=network, governor=governor)
+                clients[auth] = await stack.enter_async_context(client)
+        directories = [build(DIRECTORY, client=client, select=select, options=options) for client in clients.values()]
+        own = [
+            build(name, client=clients[settings.effective_auth(name)], select=select, options=options)
+            for name in names
+            if name != DIRECTORY
+        ]
+        yield [_directory(directories, groups=settings.privacy.groups), *own]
+
+
+def _directory(candidates: Sequence[Connector], *, groups: bool) -> DirectoryConnector:
+    by_dataset: dict[str, list[Source]] = {}
+    for candidate in candidates:
+        for source in candidate.sources:
+            if groups or source.dataset not in GROUP_DATASETS:
+                by_dataset.setdefault(source.dataset, []).append(source)
+    return DirectoryConnector([FirstPermitted(sources) for sources in by_dataset.values()])
+
+
+def _client(
+    settings: Settings, auth: EffectiveAuth, *, reader: SecretReader, network: Network, governor: Governor
+) -> GraphClient:
+    tenant = settings.tenant
+    cloud = CLOUDS[tenant.cloud]
+    tokens = Tokens(
+        credential=credential_of(auth, reader),
+        client_id=auth.client_id or "",
+        tenant_id=tenant.id,
+        authority=tenant.authority or f"https://{cloud.authority_host}",
+        scope=f"https://{cloud.graph_host}/.default",
+        known_authority=tenant.authority is None,
+        network=network,
+    )
+    return GraphClient(graph=tenant.graph_url, tokens=tokens, governor=governor, network=network)
+
+
+def _connector_options(settings: Settings) -> ConnectorOptions:
+    mail = settings.connectors.outlook_mail
+    folders = mail.folders if mail is not None else "all"
+    return ConnectorOptions(
+        settle_teams=settings.windows.settle.teams,
+        overlap_calendar=settings.windows.overlap.calendar,
+        calendar_ahead=settings.windows.calendar_ahead,
+        include_guests=settings.scope.include_guests,
+        mail_folders=None if folders == "all" else tuple(folders),
+    )
+
+
+def _rule_options(settings: Settings) -> dict[str, object]:
+    privacy = settings.privacy
+    return {
+        "canonicalization": privacy.email_canonicalization,
+        "domains": privacy.email_domains,
+        "group_original": privacy.group_original,
+        "groups": privacy.groups,
+        "reversible": privacy.encryption_key is not None,
+        "layout": settings.output.layout,
+    }
+
+
+def _part_formats(
+    settings: Settings, rules: Mapping[str, DatasetRules], fingerprint: str
+) -> Callable[[str, str, datetime], PartFormat]:
+    def part_format(dataset: str, run_id: str, exported_at: datetime) -> PartFormat:
+        rule_set = rules[dataset]
+        schema = part_schema(
+            output_schema(rule_set),
+            dataset=dataset,
+            schema_version=rule_set.version,
+            rules_fingerprint=fingerprint,
+            profile=settings.privacy.profile,
+        )
+        return PartFormat(
+            schema=schema,
+            run_id=run_id,
+            exported_at=exported_at,
+            sort_by=rule_set.time,
+            layout=settings.output.layout,
+        )
+
+    return part_format
+
+
+def _owner(
+    rules: Mapping[str, DatasetRules],
+    settings: Settings,
+    treatments: Treatments,
+    dataset: str,
+    principal: Principal,
+) -> str | None:
+    """The `_owner` of a dataset's rows, treated as the id of its kind is treated everywhere else."""
+    kind = rules[dataset].owner
+    if kind is None:
+        return None
+    id_rule = next(rule for rule in rules[_OWNER_DATASETS[kind]].fields if rule.path == "id")
+    treatment = id_rule.treatment(settings.privacy.profile)
+    if treatment == "keep":
+        return principal.id
+    return treatments[treatment]([principal.id])[0]
+
+
+@contextmanager
+def _worker_threads() -> Iterator[Blocking]:
+    """A pool for what blocks or computes; as many threads as there are cores, since Arrow frees the lock."""
+    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="columns") as threads:
+
+        async def blocking(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            return await asyncio.get_running_loop().run_in_executor(threads, partial(function, *args, **kwargs))
+
+        yield blocking

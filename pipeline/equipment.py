@@ -1,0 +1,67 @@
+"""What a run works with: handed over by the composition root, used by everything the run does."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from pipeline.journal import EmptyPart
+from pipeline.model import Principal
+from pipeline.parts import Blocking, PartEncoder
+from pipeline.ports import Clock, Connector, Destination, Source, StateStore
+from pipeline.progress import Progress
+from pipeline.reading import Sanitizer
+from pipeline.telemetry import Log
+from pipeline.watermarks import Vault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What makes rows comparable: part of every run's record."""
+
+    tenant: str  # pseudonym of the tenant id
+    destination: str
+    connectors: tuple[str, ...]
+    profile: str
+    scope: str
+    rules_fingerprint: str
+    salt_fingerprint: str
+    tool_version: str
+    schema_versions: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    principals_in_flight: int
+    units_per_principal: int
+    largest_unit_bytes: int
+    part_size_bytes: int
+    part_max_age: timedelta
+    initial_lookback: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equipment:
+    """Everything a run works with, put together by the composition root."""
+
+    identity: Identity
+    limits: Limits
+    tenant: Principal
+    connectors: Sequence[Connector]  # the directory first
+    sanitizers: Mapping[str, Sanitizer]
+    encoder: Callable[[str, str, datetime], PartEncoder]  # dataset, run id, exported at
+    empty_part: EmptyPart
+    pseudonym: Callable[[Principal], str]
+    owner: Callable[[str, Principal], str | None]
+    vault: Vault
+    state: StateStore
+    destination: Destination
+    blocking: Blocking
+    clock: Clock
+    log: Log
+    progress: Progress
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        return {source.dataset: source for connector in self.connectors for source in connector.sources}

@@ -1,0 +1,50 @@
+"""What the state remembers: sealed runs, open runs, watermarks."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pipeline.journal import RunRecord, open_runs
+from pipeline.manifest import Manifest, decode_manifest
+from pipeline.model import RunKind
+from pipeline.ports import StateStore
+from pipeline.watermarks import Vault, load_watermarks
+
+
+@dataclass(frozen=True, slots=True)
+class StateSummary:
+    """`runs` newest first; `watermarks` by dataset, one instant for each principal."""
+
+    runs: list[Manifest] = field(default_factory=list)
+    open_runs: list[RunRecord] = field(default_factory=list)
+    watermarks: dict[str, list[datetime]] = field(default_factory=dict)
+
+
+async def remember_run(state: StateStore, run_id: str, manifest: bytes) -> None:
+    """Keep the manifest of a sealed run where this product may read it; the destination it may only write."""
+    await state.create(f"history/{run_id}.json", manifest)
+
+
+async def sealed_run(state: StateStore, run_id: str) -> Manifest | None:
+    """The manifest of one run, None while it is not sealed."""
+    found = await state.read(f"history/{run_id}.json")
+    return None if found is None else decode_manifest(found.data)
+
+
+async def sealed_runs(state: StateStore, *, limit: int) -> list[Manifest]:
+    """The manifests of the last `limit` runs, newest first."""
+    keys = await state.keys("history/")
+    found = [await state.read(key) for key in sorted(keys, reverse=True)[:limit]]
+    return [decode_manifest(each.data) for each in found if each is not None]
+
+
+async def summarise(state: StateStore, vault: Vault, *, runs: int) -> StateSummary:
+    """The last `runs` runs, every open one, and all watermarks.
+
+    Raises:
+        ConfigurationError: the watermarks were sealed under another salt.
+    """
+    watermarks: dict[str, list[datetime]] = {}
+    for (dataset, _), instant in (await load_watermarks(state, vault)).items():
+        watermarks.setdefault(dataset, []).append(instant)
+    unfinished = [record for kind in RunKind for record in await open_runs(state, kind)]
+    return StateSummary(await sealed_runs(state, limit=runs), unfinished, watermarks)

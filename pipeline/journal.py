@@ -1,0 +1,204 @@
+"""The write-ahead list of a run's parts, and how an interrupted run is put right.
+
+A part is journalled before it is published, and publishing is create-only. So a journal entry without a `published`
+mark means one of two things: the part is there, or it is not and a dead process may still be sending it. A restart
+settles which, by publishing a valid empty part at the same path: refused, then the part is there and its units are
+done; accepted, then whatever arrives late is refused and the units are read again. The attempt to fence is itself
+recorded first, with the name of its upload, so that a second crash gets the same answer as the first would have.
+
+Keys of an open run, below `open/<kind>/<run_id>/`:
+    run.json                             what the run is; written first, deleted last
+    prepared-<connector>                 what a connector had learnt (encrypted)
+    journal/<dataset>-<part>.json        a part, its checksum, its units; create-only
+    journal/<dataset>-<part>.published   it is visible
+    journal/<dataset>-<part>.fence       an empty part is being put in its place
+    journal/<dataset>-<part>.fenced      the empty part is what is visible
+    watermarks                           what `seal` will move (encrypted)
+    manifest.json                        the sealed manifest, byte for byte
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+import msgspec
+
+from pipeline.errors import LeaseLost
+from pipeline.lease import Lease
+from pipeline.model import RunKind, Window
+from pipeline.ports import Destination, PartSummary, StateStore, Upload
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What an open run is. Two commands with equal `identity` are the same work."""
+
+    run_id: str
+    kind: RunKind
+    started_at: datetime
+    until: datetime  # the end of the run's window; a dataset may end earlier by its settle time
+    since: datetime | None = None  # backfill only: the start of the range
+    connectors: tuple[str, ...]
+    profile: str
+    scope: str  # fingerprint
+    rules_fingerprint: str
+    salt_fingerprint: str
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        return (self.kind, self.since, self.until, self.connectors, self.profile, self.scope)
+
+
+class DoneUnit(msgspec.Struct, frozen=True, array_like=True):
+    """A finished unit; the principal is a pseudonym."""
+
+    principal: str
+    start: datetime | None
+    end: datetime | None
+    rows: int
+
+    @property
+    def window(self) -> Window | None:
+        return Window(self.start, self.end) if self.start and self.end else None
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One part: what it holds and where it goes."""
+
+    dataset: str
+    part: int
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+    min_time: datetime | None
+    max_time: datetime | None
+    units: tuple[DoneUnit, ...]
+    rejected: dict[str, int] = {}
+
+
+EmptyPart = Callable[[str], tuple[bytes, PartSummary]]
+"""The bytes of a valid part of a dataset without rows."""
+
+
+class Journal:
+    """The journal of one open run. Only the holder of the lease may have one."""
+
+    def __init__(self, state: StateStore, record: RunRecord, lease: Lease) -> None:
+        self.record = record
+        self.entries: list[Entry] = []
+        self._state = state
+        self._lease = lease
+        self._root = _root(record)
+
+    async def open(self) -> None:
+        """Write down what the run is; from now on it can be resumed."""
+        self._lease.check()
+        if not await self._state.create(f"{self._root}/run.json", msgspec.json.encode(self.record)):
+            raise LeaseLost("a run with this id is open already")
+
+    async def publish(self, upload: Upload, entry: Entry) -> None:
+        """Journal a sealed upload, then make it visible.
+
+        Raises:
+            LeaseLost: another run has taken this one over; the part stays invisible.
+        """
+        key = self._key(entry)
+        self._lease.check()
+        if not await self._state.create(f"{key}.json", msgspec.json.encode(entry)):
+            raise LeaseLost("another run continues this one")
+        self._lease.check()
+        if not await upload.publish():
+            raise LeaseLost("another run fenced this part off")
+        await self._state.create(f"{key}.published", b"")
+        self.entries.append(entry)
+
+    async def recover(self, destination: Destination, empty: EmptyPart) -> None:
+        """Settle every part of the interrupted run; afterwards `entries` holds what is visible."""
+        self._lease.check()
+        prefix = f"{self._root}/journal/"
+        keys = set(await self._state.keys(prefix))
+        for key in sorted(key for key in keys if key.endswith(".json")):
+            found = await self._state.read(key)
+            if found is None:
+                continue
+            entry = msgspec.json.decode(found.data, type=Entry)
+            self.entries.append(await self._settle(entry, keys, destination, empty))
+
+    async def _settle(self, entry: Entry, keys: set[str], destination: Destination, empty: EmptyPart) -> Entry:
+        key = self._key(entry)
+        if f"{key}.published" in keys:
+            return entry
+        content, summary = empty(entry.dataset)
+        hollow = msgspec.structs.replace(
+            entry, rows=0, bytes=summary.bytes, sha256=summary.sha256, min_time=None, max_time=None,
+            units=(), rejected={},
+        )  # fmt: skip
+        if f"{key}.fenced" in keys:
+            return hollow
+        upload = await self._fence(key, entry.path, content, keys, destination)
+        if await upload.publish():
+            await self._state.create(f"{key}.fenced", b"")
+            return hollow
+        await upload.abort()
+        await self._state.create(f"{key}.published", b"")
+        return entry
+
+    async def _fence(self, key: str, path: str, content: bytes, keys: set[str], destination: Destination) -> Upload:
+        if f"{key}.fence" in keys:
+            found = await self._state.read(f"{key}.fence")
+            if found is not None:
+                return await destination.attach(path, found.data.decode())
+        upload = await destination.begin(path)
+        await upload.write(content)
+        await upload.seal()
+        await self._state.create(f"{key}.fence", upload.token.encode())
+        return upload
+
+    def next_part(self, dataset: str) -> int:
+        """The lowest part number of `dataset` that no entry uses."""
+        return 1 + max((entry.part for entry in self.entries if entry.dataset == dataset), default=0)
+
+    def done(self) -> Iterable[tuple[str, DoneUnit]]:
+        """Every finished unit with its dataset."""
+        for entry in self.entries:
+            for unit in entry.units:
+                yield entry.dataset, unit
+
+    async def remember(self, name: str, data: bytes) -> bytes:
+        """Keep `data` with the run, the first time; the kept bytes, every time."""
+        key = f"{self._root}/{name}"
+        self._lease.check()
+        if await self._state.create(key, data):
+            return data
+        kept = await self.recall(name)
+        return data if kept is None else kept
+
+    async def recall(self, name: str) -> bytes | None:
+        found = await self._state.read(f"{self._root}/{name}")
+        return None if found is None else found.data
+
+    async def close(self) -> None:
+        """Forget the open run; `run.json` goes last, so that an interrupted close is continued."""
+        keys = await self._state.keys(f"{self._root}/")
+        last = f"{self._root}/run.json"
+        for key in keys:
+            if key != last:
+                await self._state.delete(key)
+        await self._state.delete(last)
+
+    def _key(self, entry: Entry) -> str:
+        return f"{self._root}/journal/{entry.dataset}-{entry.part:05d}"
+
+
+async def open_runs(state: StateStore, kind: RunKind) -> list[RunRecord]:
+    """The interrupted runs of a kind, oldest first."""
+    records = []
+    for key in await state.keys(f"open/{kind}/"):
+        if key.endswith("/run.json"):
+            found = await state.read(key)
+            if found is not None:
+                records.append(msgspec.json.decode(found.data, type=RunRecord))
+    return sorted(records, key=lambda record: record.run_id)
+
+
+def _root(record: RunRecord) -> str:
+    return f"open/{record.kind}/{record.run_id}"

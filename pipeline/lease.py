@@ -1,0 +1,138 @@
+"""One writer per state location and kind: a create-only object with an expiry, renewed while the run lives.
+
+Whoever finds a live lease stops at once. A lease is free when it has expired, or when its holder is a process of
+this very machine that is gone: such a process can publish nothing any more, and what it had on the wire is fenced off
+by the journal. A holder that could not renew in time has lost the lease, whether or not anybody took it.
+"""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from pipeline.errors import LeaseHeld, LeaseLost, StoreUnavailable
+from pipeline.model import RunKind
+from pipeline.ports import Clock, StateStore
+
+LEASE_LIFETIME = timedelta(seconds=90)  # long enough for a slow store, short enough to wait for after a lost machine
+HEARTBEATS_PER_LIFETIME = 4  # three renewals may fail before the lease is gone
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Names a process well enough to know from the same machine whether it still lives."""
+
+    host: str
+    machine: str  # boot id and pid name space; empty where the system does not tell
+    pid: int
+    started: str  # start time in clock ticks: a later process with the same pid differs
+
+    @classmethod
+    def current(cls) -> "Holder":
+        return cls(socket.gethostname(), _machine(), os.getpid(), _started(os.getpid()) or "")
+
+    def is_gone(self) -> bool:
+        """True only where this can be known: same machine, same name space, no such process."""
+        return bool(self.machine) and self.machine == _machine() and _started(self.pid) != self.started
+
+
+class _Record(msgspec.Struct):
+    kind: RunKind
+    run: str  # a random word: two runs of one process are two holders
+    holder: Holder
+    since: datetime
+    until: datetime
+
+
+class Lease:
+    """A held lease. `check` before anything becomes visible."""
+
+    def __init__(self, state: StateStore, key: str, record: _Record, version: str, clock: Clock) -> None:
+        self._state = state
+        self._key = key
+        self._record = record
+        self._version = version
+        self._clock = clock
+        self._lost = False
+
+    def check(self) -> None:
+        """Raises: LeaseLost, when somebody else may be writing by now."""
+        if self._lost or self._clock() >= self._record.until:
+            raise LeaseLost("the lease was not renewed in time; another run may have taken over")
+
+    async def renew(self) -> None:
+        """Raises: LeaseLost, when another run took the lease."""
+        record = msgspec.structs.replace(self._record, until=self._clock() + LEASE_LIFETIME)
+        version = await self._state.replace(self._key, msgspec.json.encode(record), version=self._version)
+        if version is None:
+            self._lost = True
+            raise LeaseLost("another run took the lease")
+        self._record, self._version = record, version
+
+    async def keep(self) -> None:
+        """Renew for ever; ends only by cancellation or with LeaseLost."""
+        while True:
+            await asyncio.sleep(LEASE_LIFETIME.total_seconds() / HEARTBEATS_PER_LIFETIME)
+            with suppress(StoreUnavailable):  # the next beat tries again; `check` knows when it is too late
+                await self.renew()
+            self.check()
+
+    async def release(self) -> None:
+        """Leave the lease expired, so that the next run need not wait. Losing it meanwhile is fine."""
+        record = msgspec.structs.replace(self._record, until=self._record.since)
+        with suppress(StoreUnavailable):
+            await self._state.replace(self._key, msgspec.json.encode(record), version=self._version)
+
+
+@asynccontextmanager
+async def hold(state: StateStore, kind: RunKind, *, clock: Clock) -> AsyncIterator[Lease]:
+    """Hold the lease of `kind`; the caller keeps it alive with `Lease.keep`.
+
+    Raises:
+        LeaseHeld: another run holds it.
+    """
+    lease = await _acquire(state, kind, clock)
+    try:
+        yield lease
+    finally:
+        await asyncio.shield(lease.release())
+
+
+async def _acquire(state: StateStore, kind: RunKind, clock: Clock) -> Lease:
+    key = f"leases/{kind}.json"
+    now = clock()
+    record = _Record(kind, secrets.token_hex(4), Holder.current(), now, now + LEASE_LIFETIME)
+    found = await state.read(key)
+    if found is not None:
+        other = msgspec.json.decode(found.data, type=_Record)
+        if other.until > now and not other.holder.is_gone():
+            raise LeaseHeld(kind=kind, holder=other.holder.host, since=other.since, until=other.until)
+    version = await state.replace(
+        key, msgspec.json.encode(record), version=found.version if found is not None else None
+    )
+    if version is None:
+        raise LeaseHeld(kind=kind, holder="a run that started this moment", since=now, until=record.until)
+    return Lease(state, key, record, version, clock)
+
+
+def _machine() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str | None:
+    """Start time of a living process, None when there is none (a zombie counts as gone)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in {"Z", "X"} else fields[19]

@@ -1,0 +1,95 @@
+"""The manifest that seals a run: its parts, counts, skips and failures. Its shape is a public contract.
+
+It names a principal only by the pseudonym of its object id and holds no field value.
+"""
+
+from collections import Counter
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from pipeline.model import RunKind
+
+MANIFEST_VERSION = 1
+
+
+class Range(msgspec.Struct, frozen=True):
+    from_: datetime = msgspec.field(name="from")
+    to: datetime
+
+
+class PartLine(msgspec.Struct, frozen=True):
+    path: str  # relative to the destination
+    rows: int
+    bytes: int
+    sha256: str  # lower-case hex
+    min_time: datetime | None
+    max_time: datetime | None
+
+
+class UnitCounts(msgspec.Struct):
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+
+
+class Completeness(msgspec.Struct):
+    """`method` says how `expected` is known: counted by Graph, implied by the plan, or not at all."""
+
+    method: Literal["count", "enumeration", "none"] = "none"
+    expected: int | None = None
+    exported: int = 0
+    changed_while_reading: int = 0
+    unexplained: int = 0
+
+
+class DatasetLine(msgspec.Struct):
+    rows: int = 0
+    rejected: dict[str, int] = msgspec.field(default_factory=dict)
+    units: UnitCounts = msgspec.field(default_factory=UnitCounts)
+    completeness: Completeness = msgspec.field(default_factory=Completeness)
+    parts: list[PartLine] = msgspec.field(default_factory=list)
+
+
+class LeftOut(msgspec.Struct, frozen=True):
+    """A unit that was skipped or failed; `principal` is null where a whole dataset is meant."""
+
+    principal: str | None
+    dataset: str
+    reason: str
+
+
+class Manifest(msgspec.Struct, kw_only=True):
+    manifest_version: int = MANIFEST_VERSION
+    run_id: str
+    kind: RunKind
+    status: Literal["complete", "partial"]
+    window: Range
+    started_at: datetime
+    finished_at: datetime
+    tool_version: str
+    profile: str
+    rules_fingerprint: str
+    salt_fingerprint: str
+    schema_versions: dict[str, int]
+    datasets: dict[str, DatasetLine]
+    skipped: list[LeftOut]
+    failed: list[LeftOut]
+
+    @property
+    def skips_by_reason(self) -> dict[str, int]:
+        return dict(Counter(line.reason for line in self.skipped))
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """Raises: msgspec.DecodeError, msgspec.ValidationError, when the bytes are no manifest of this version."""
+    return msgspec.json.decode(data, type=Manifest)
+
+
+def manifest_path(run_id: str) -> str:
+    return f"_manifests/{run_id}.json"

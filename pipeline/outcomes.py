@@ -1,0 +1,70 @@
+"""What becomes of each unit, told at once to the tally, the progress and the log."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from pipeline.errors import DatasetDenied, FailReason, SourceRefused, UnitFailed, UnitSkipped
+from pipeline.model import Principal, Unit
+from pipeline.parts import UnitResult
+from pipeline.progress import Progress
+from pipeline.tally import Tally
+from pipeline.telemetry import Event, Log
+
+
+class OutcomeReport:
+    """The only place that counts a unit, so that manifest, display and log agree."""
+
+    def __init__(self, *, tally: Tally, progress: Progress, log: Log, pseudonym: Callable[[Principal], str]) -> None:
+        self._tally = tally
+        self._progress = progress
+        self._log = log
+        self._pseudonym = pseudonym
+
+    def planned(self, units: Sequence[Unit]) -> None:
+        for unit in units:
+            self._progress.of(unit.dataset).units_planned += 1
+
+    def finished(self, unit: Unit, result: UnitResult) -> None:
+        self._tally.done(unit.dataset)
+        line = self._progress.of(unit.dataset)
+        line.units_finished += 1
+        line.rows += result.unit.rows
+        if result.rejected:
+            self._log.warning(
+                Event.RECORDS_REJECTED,
+                dataset=unit.dataset,
+                principal=result.unit.principal,
+                rejected=dict(result.rejected),
+            )
+
+    def skipped(self, unit: Unit, error: UnitSkipped) -> None:
+        pseudonym = self._pseudonym(unit.principal)
+        self._tally.skipped(unit.dataset, pseudonym, error)
+        self._progress.of(unit.dataset).units_skipped += 1
+        self._progress.skips[error.reason] += 1
+        self._log.info(Event.UNIT_SKIPPED, dataset=unit.dataset, principal=pseudonym, reason=error.reason)
+
+    def failed(self, unit: Unit, error: UnitFailed) -> None:
+        """Also where the failure condemns the whole dataset, which is told once."""
+        denied_before = self._tally.is_denied(unit.dataset)
+        pseudonym = self._pseudonym(unit.principal)
+        self._tally.failed(unit.dataset, pseudonym, error)
+        self._progress.of(unit.dataset).units_failed += 1
+        if not self._tally.is_denied(unit.dataset):
+            self._log.error(
+                Event.UNIT_FAILED,
+                dataset=unit.dataset,
+                principal=pseudonym,
+                reason=error.reason,
+                code=error.code,
+                request_id=error.request_id,
+            )
+        elif not denied_before:
+            needs = error.needs if isinstance(error, DatasetDenied) else ()
+            self._log.error(Event.DATASET_DENIED, dataset=unit.dataset, what=str(error), code=error.code, needs=needs)
+
+    def denied(self, datasets: Iterable[str], error: SourceRefused | DatasetDenied) -> None:
+        """Whole datasets cannot be read, whatever the principal."""
+        for dataset in datasets:
+            if not self._tally.is_denied(dataset):
+                self._tally.deny(dataset, FailReason.PERMISSION)
+                self._log.error(Event.DATASET_DENIED, dataset=dataset, what=str(error), code=error.code)

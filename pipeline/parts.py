@@ -1,0 +1,163 @@
+"""Finished units gather into parts; a part is journalled and published when it is large, old, or the run ends.
+
+Per dataset one part is open at a time. Its bytes may be sent while it grows; nothing of it is visible before the
+journal names it. A unit is added whole or not at all, so a part never holds half of one.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any, Protocol
+
+from pipeline.journal import DoneUnit, Entry, Journal
+from pipeline.ports import Clock, Destination, PartSummary, Upload
+
+Blocking = Callable[..., Awaitable[Any]]
+"""Runs a blocking function on a worker thread."""
+
+
+class PartEncoder(Protocol):
+    """Rows to the bytes of one part."""
+
+    @property
+    def size(self) -> int:
+        """Bytes the part would have if it were finished now, roughly."""
+        ...
+
+    def append(self, rows: Any, *, owner: str | None) -> bytes:
+        """Bytes that became ready, maybe none."""
+        ...
+
+    def finish(self) -> tuple[bytes, PartSummary]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class UnitResult:
+    """A unit that was read whole: its sanitized rows and what was rejected."""
+
+    dataset: str
+    unit: DoneUnit
+    owner: str | None
+    rows: Any = field(repr=False)
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _OpenPart:
+    number: int
+    path: str
+    upload: Upload
+    encoder: PartEncoder
+    opened_at: datetime
+    units: list[DoneUnit] = field(default_factory=list)
+    rejected: Counter[str] = field(default_factory=Counter)
+
+
+class PartAssembler:
+    """Owns the open parts of a run."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        destination: Destination,
+        encoder: Callable[[str], PartEncoder],
+        blocking: Blocking,
+        clock: Clock,
+        part_size_bytes: int,
+        part_max_age: timedelta,
+    ) -> None:
+        self.idle: dict[str, list[DoneUnit]] = {}  # finished units without rows that no part has taken along yet
+        self.idle_rejected: dict[str, Counter[str]] = {}
+        self._journal = journal
+        self._destination = destination
+        self._encoder = encoder
+        self._blocking = blocking
+        self._clock = clock
+        self._part_size_bytes = part_size_bytes
+        self._part_max_age = part_max_age
+        self._open: dict[str, _OpenPart] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def add(self, result: UnitResult) -> None:
+        """Take a whole unit in; publishes the part when it has grown to its size.
+
+        Raises:
+            LeaseLost, StoreRefused, StoreUnavailable: nothing of an unpublished part is visible.
+        """
+        async with self._lock(result.dataset):
+            if result.unit.rows == 0:
+                self.idle.setdefault(result.dataset, []).append(result.unit)
+                self.idle_rejected.setdefault(result.dataset, Counter()).update(result.rejected)
+                return
+            part = self._open.get(result.dataset) or await self._begin(result.dataset)
+            ready = await self._blocking(part.encoder.append, result.rows, owner=result.owner)
+            if ready:
+                await part.upload.write(ready)
+            part.units.append(result.unit)
+            part.rejected.update(result.rejected)
+            if part.encoder.size >= self._part_size_bytes:
+                await self._close(result.dataset)
+
+    async def close_aged(self) -> None:
+        """Publish the parts that have been open for longer than the longest age allowed."""
+        for dataset in list(self._open):
+            async with self._lock(dataset):
+                part = self._open.get(dataset)
+                if part is not None and self._clock() - part.opened_at >= self._part_max_age:
+                    await self._close(dataset)
+
+    async def close_all(self) -> None:
+        """Publish every open part."""
+        for dataset in list(self._open):
+            async with self._lock(dataset):
+                if dataset in self._open:
+                    await self._close(dataset)
+
+    async def abandon(self) -> None:
+        """Give up the open parts; their units are read again by the next run."""
+        for dataset in list(self._open):
+            await self._open.pop(dataset).upload.abort()
+
+    def _lock(self, dataset: str) -> asyncio.Lock:
+        return self._locks.setdefault(dataset, asyncio.Lock())
+
+    async def _begin(self, dataset: str) -> _OpenPart:
+        record = self._journal.record
+        number = self._journal.next_part(dataset)
+        path = part_path(dataset, record.run_id, number, last_day(record.until))
+        part = _OpenPart(number, path, await self._destination.begin(path), self._encoder(dataset), self._clock())
+        self._open[dataset] = part
+        return part
+
+    async def _close(self, dataset: str) -> None:
+        part = self._open.pop(dataset)
+        rest, summary = await self._blocking(part.encoder.finish)
+        await part.upload.write(rest)
+        await part.upload.seal()
+        part.rejected.update(self.idle_rejected.pop(dataset, {}))
+        entry = Entry(
+            dataset=dataset,
+            part=part.number,
+            path=part.path,
+            rows=summary.rows,
+            bytes=summary.bytes,
+            sha256=summary.sha256,
+            min_time=summary.min_time,
+            max_time=summary.max_time,
+            units=(*part.units, *self.idle.pop(dataset, ())),
+            rejected=dict(part.rejected),
+        )
+        await self._journal.publish(part.upload, entry)
+
+
+def part_path(dataset: str, run_id: str, number: int, day: date) -> str:
+    """`<dataset>/<run_id>/<dataset>-<part>-<YYYYMMDD>.parquet`, the layout the importer expects."""
+    return f"{dataset}/{run_id}/{dataset}-{number:05d}-{day:%Y%m%d}.parquet"
+
+
+def last_day(end: datetime) -> date:
+    """The UTC date of the last microsecond before `end`."""
+    return (end - timedelta(microseconds=1)).date()

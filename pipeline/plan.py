@@ -1,0 +1,65 @@
+"""Which units a run has to read: windows from watermarks, divided where they are long, less what is done.
+
+Everything here is a pure function of its arguments.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+from pipeline.journal import RunRecord
+from pipeline.model import MICROSECOND, Principal, RunKind, Unit, Window
+from pipeline.ports import Source
+
+
+def window_end(source: Source, *, until: datetime, now: datetime) -> datetime:
+    """Where a dataset's window ends: the run's end, less what Graph shows late, plus what is planned ahead."""
+    return min(until, now - source.settle)
+
+
+def dataset_window(
+    source: Source, record: RunRecord, *, watermark: datetime | None, now: datetime, lookback: timedelta
+) -> Window | None:
+    """The window of one principal's dataset; None where nothing is due."""
+    end = window_end(source, until=record.until, now=now)
+    if record.kind is RunKind.BACKFILL:
+        start = record.since or end
+    elif watermark is None:
+        start = end - lookback
+    else:
+        start = watermark - source.overlap
+    if record.kind is RunKind.RUN:
+        end += source.ahead
+    return Window(start, end) if start < end else None
+
+
+def units_of(
+    source: Source, principal: Principal, window: Window | None, done: Sequence[Window | None]
+) -> Iterator[Unit]:
+    """The units still to be read, oldest window first."""
+    if window is None:
+        if None not in done:
+            yield Unit(source.dataset, principal)
+        return
+    finished = [each for each in done if each is not None]
+    for tile in window.tiles(source.longest_window):
+        for rest in remaining(tile, finished):
+            yield Unit(source.dataset, principal, rest)
+
+
+def remaining(window: Window, done: Iterable[Window]) -> Iterator[Window]:
+    """The parts of `window` that no window of `done` covers, oldest first."""
+    start = window.start
+    for covered in sorted(done):
+        if covered.end <= start or covered.start >= window.end:
+            continue
+        if covered.start > start:
+            yield Window(start, covered.start)
+        start = max(start, covered.end)
+    if start < window.end:
+        yield Window(start, window.end)
+
+
+def oldest_instant(units: Iterable[Unit], *, otherwise: datetime) -> datetime:
+    """Where the run's window begins: at its oldest unit."""
+    starts = (unit.window.start for unit in units if unit.window is not None)
+    return min(starts, default=otherwise - MICROSECOND)

@@ -1,0 +1,38 @@
+"""How far a run has come: plain numbers that the run counts up and a display reads."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class DatasetProgress:
+    units_planned: int = 0
+    units_finished: int = 0
+    units_skipped: int = 0
+    units_failed: int = 0
+    rows: int = 0
+
+
+@dataclass(slots=True)
+class Progress:
+    """Counted by one run; read by whoever shows it."""
+
+    stage: str = "starting"
+    datasets: dict[str, DatasetProgress] = field(default_factory=dict)
+    skips: Counter[str] = field(default_factory=Counter)
+
+    def of(self, dataset: str) -> DatasetProgress:
+        return self.datasets.setdefault(dataset, DatasetProgress())
+
+    @property
+    def units_planned(self) -> int:
+        return sum(line.units_planned for line in self.datasets.values())
+
+    @property
+    def units_settled(self) -> int:
+        """Units that are finished, skipped or failed."""
+        return sum(line.units_finished + line.units_skipped + line.units_failed for line in self.datasets.values())
+
+    @property
+    def rows(self) -> int:
+        return sum(line.rows for line in self.datasets.values())

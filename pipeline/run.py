@@ -1,0 +1,383 @@
+"""One command's work: lease -> unfinished business -> directory -> plan -> read -> parts -> seal.
+
+    export
+      hold the lease
+      replay a seal that was interrupted
+      continue an interrupted run, or seal it as partial where it is other work than this command's
+      begin a run: read the directory, plan units, read them, publish parts, seal
+
+`docs/architecture.md` has the picture. What each step promises when the process dies stands in `journal` and `seal`.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pipeline.equipment import Equipment
+from pipeline.errors import (
+    ConfigurationError,
+    FailReason,
+    SourceRefused,
+    UnitFailed,
+    UnitSkipped,
+    WindowTooLarge,
+)
+from pipeline.history import sealed_run
+from pipeline.journal import Journal, RunRecord, open_runs
+from pipeline.lease import Lease, hold
+from pipeline.manifest import Manifest
+from pipeline.model import MICROSECOND, RunKind, Unit, Window
+from pipeline.outcomes import OutcomeReport
+from pipeline.parts import PartAssembler, UnitResult
+from pipeline.plan import oldest_instant, window_end
+from pipeline.reading import UnitReader
+from pipeline.scheduler import Scheduler
+from pipeline.seal import build_manifest, finish_seal, next_watermarks, record_seal, recorded_seal
+from pipeline.survey import Survey
+from pipeline.tally import Tally
+from pipeline.telemetry import Event
+from pipeline.watermarks import Key, load_watermarks
+
+CATCH_UP_AFTER = timedelta(hours=6)  # a continued run that ends so much earlier than asked is followed by a new one
+AGE_CHECK_S = 5.0
+STOP_GRACE = timedelta(seconds=20)  # units in flight may finish for so long; Kubernetes grants 30 s before SIGKILL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a command asks for."""
+
+    kind: RunKind
+    until: datetime | None = None  # None: now
+    since: datetime | None = None  # backfill only
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one run. Without a manifest it was interrupted and can be continued."""
+
+    run_id: str
+    manifest: Manifest | None
+
+    @property
+    def interrupted(self) -> bool:
+        return self.manifest is None
+
+
+async def export(equipment: Equipment, request: Request) -> list[Outcome]:
+    """Do what a `run` or `backfill` command asks; usually one run, two where an interrupted one came first.
+
+    Raises:
+        LeaseHeld, LeaseLost, ConfigurationError, SourceRefused, StoreRefused, StoreUnavailable
+    """
+    await _check_binding(equipment)
+    async with hold(equipment.state, request.kind, clock=equipment.clock) as lease, asyncio.TaskGroup() as tasks:
+        heartbeat = tasks.create_task(lease.keep())
+        try:
+            return await _work(equipment, request, lease)
+        finally:
+            heartbeat.cancel()
+
+
+async def plan_only(equipment: Equipment, request: Request) -> list[list[Unit]]:
+    """The units such a command would read now, a list for each principal. Reads the directory, writes nothing.
+
+    Raises:
+        ConfigurationError, SourceRefused, StoreRefused, StoreUnavailable
+    """
+    await _check_binding(equipment)
+
+    async def recall(_name: str) -> bytes | None:
+        return None
+
+    async def remember(_name: str, data: bytes) -> bytes:
+        return data
+
+    async def forget(unit: Unit, result: UnitResult) -> None:
+        del unit, result
+
+    survey = Survey(
+        equipment,
+        _record(equipment, request),
+        reader=_unit_reader(equipment),
+        report=_outcome_report(equipment, Tally()),
+        now=equipment.clock(),
+    )
+    await survey.read_directory(done=(), take=forget)
+    await survey.prepare_connectors(recall=recall, remember=remember)
+    return survey.plan(await load_watermarks(equipment.state, equipment.vault), done=())
+
+
+async def _work(equipment: Equipment, request: Request, lease: Lease) -> list[Outcome]:
+    wanted = _record(equipment, request)
+    outcomes = []
+    for record in await open_runs(equipment.state, request.kind):
+        outcome = await _take_up(equipment, record, wanted, lease)
+        if outcome is not None:
+            outcomes.append(outcome)
+    if outcomes and (outcomes[-1].interrupted or not _is_behind(outcomes[-1], wanted)):
+        return outcomes
+    if not equipment.stop.is_set():
+        journal = Journal(equipment.state, wanted, lease)
+        await journal.open()
+        equipment.log.info(Event.RUN_STARTED, run_id=wanted.run_id, kind=wanted.kind, until=wanted.until)
+        outcomes.append(await _Run(equipment, journal, lease).finish())
+    return outcomes
+
+
+async def _take_up(equipment: Equipment, record: RunRecord, wanted: RunRecord, lease: Lease) -> Outcome | None:
+    """Bring an interrupted run to its end. None where it was other work than what is wanted now."""
+    journal = Journal(equipment.state, record, lease)
+    finished = await sealed_run(equipment.state, record.run_id)
+    if finished is not None:  # only forgetting it was interrupted
+        await journal.close()
+        return Outcome(record.run_id, finished) if _same_work(record, wanted) else None
+    if await recorded_seal(journal) is not None:
+        manifest = await finish_seal(journal, equipment.state, equipment.destination, equipment.vault, lease)
+        equipment.log.info(Event.MANIFEST_REPLAYED, run_id=record.run_id)
+        return Outcome(record.run_id, manifest) if _same_work(record, wanted) else None
+    await journal.recover(equipment.destination, equipment.empty_part)
+    run = _Run(equipment, journal, lease)
+    if not _same_work(record, wanted):
+        await run.seal_as_it_is()
+        return None
+    equipment.log.info(Event.RUN_CONTINUED, run_id=record.run_id, kind=record.kind, until=record.until)
+    return await run.finish()
+
+
+def _same_work(record: RunRecord, wanted: RunRecord) -> bool:
+    """Whether an interrupted run can be continued: the same range and the same meaning of its rows.
+
+    A `run` is continued with the end it had; a `backfill` has to be the same range.
+    """
+    meaning = [
+        (each.connectors, each.profile, each.scope, each.rules_fingerprint, each.salt_fingerprint)
+        for each in (record, wanted)
+    ]
+    if meaning[0] != meaning[1]:
+        return False
+    return record.kind is RunKind.RUN or (record.since, record.until) == (wanted.since, wanted.until)
+
+
+def _is_behind(outcome: Outcome, wanted: RunRecord) -> bool:
+    if wanted.kind is RunKind.BACKFILL or outcome.manifest is None:
+        return False
+    return wanted.until - outcome.manifest.window.to >= CATCH_UP_AFTER
+
+
+def _record(equipment: Equipment, request: Request) -> RunRecord:
+    now = equipment.clock()
+    identity = equipment.identity
+    return RunRecord(
+        run_id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
+        kind=request.kind,
+        started_at=now,
+        since=request.since,
+        until=min(request.until or now, now),
+        connectors=identity.connectors,
+        profile=identity.profile,
+        scope=identity.scope,
+        rules_fingerprint=identity.rules_fingerprint,
+        salt_fingerprint=identity.salt_fingerprint,
+    )
+
+
+async def _check_binding(equipment: Equipment) -> None:
+    """A state location belongs to one tenant and one destination, from its first commit on."""
+    found = await equipment.state.read("binding")
+    if found is not None and found.data != _binding(equipment):
+        raise ConfigurationError(
+            "state: this location belongs to another tenant or another destination; "
+            "give every pair of tenant and destination a state location of its own"
+        )
+
+
+def _binding(equipment: Equipment) -> bytes:
+    return f"{equipment.identity.tenant}\n{equipment.identity.destination}\n".encode()
+
+
+def _unit_reader(equipment: Equipment) -> UnitReader:
+    return UnitReader(
+        sources=equipment.sources,
+        sanitizers=equipment.sanitizers,
+        pseudonym=equipment.pseudonym,
+        owner=equipment.owner,
+        blocking=equipment.blocking,
+        largest_unit_bytes=equipment.limits.largest_unit_bytes,
+    )
+
+
+def _outcome_report(equipment: Equipment, tally: Tally) -> OutcomeReport:
+    return OutcomeReport(tally=tally, progress=equipment.progress, log=equipment.log, pseudonym=equipment.pseudonym)
+
+
+class _Run:
+    """One run from its journal to its manifest."""
+
+    def __init__(self, equipment: Equipment, journal: Journal, lease: Lease) -> None:
+        self._equipment = equipment
+        self._journal = journal
+        self._lease = lease
+        self._record = journal.record
+        self._tally = Tally()
+        self._report = _outcome_report(equipment, self._tally)
+        self._planned: list[Unit] = []
+        self._now = equipment.clock()
+        self._reader = _unit_reader(equipment)
+        self._survey = Survey(equipment, self._record, reader=self._reader, report=self._report, now=self._now)
+        self._assembler = PartAssembler(
+            journal=journal,
+            destination=equipment.destination,
+            encoder=lambda dataset: equipment.encoder(dataset, self._record.run_id, self._record.started_at),
+            blocking=equipment.blocking,
+            clock=equipment.clock,
+            part_size_bytes=equipment.limits.part_size_bytes,
+            part_max_age=equipment.limits.part_max_age,
+        )
+        self._scheduler = Scheduler(
+            principals_in_flight=equipment.limits.principals_in_flight,
+            per_principal=equipment.limits.units_per_principal,
+            stop=equipment.stop,
+        )
+
+    async def finish(self) -> Outcome:
+        """Read what is left, publish it, seal. Interrupted: publish what is whole and leave the journal open."""
+        equipment = self._equipment
+        async with asyncio.TaskGroup() as tasks:
+            ticker = tasks.create_task(self._close_aged_parts())
+            try:
+                complete = await self._read_everything()
+            except BaseException:
+                with suppress(Exception):
+                    await asyncio.shield(self._assembler.abandon())
+                raise
+            finally:
+                ticker.cancel()
+        await self._assembler.close_all()
+        if not complete:
+            equipment.log.warning(Event.RUN_INTERRUPTED, run_id=self._record.run_id)
+            return Outcome(self._record.run_id, None)
+        return await self._seal()
+
+    async def seal_as_it_is(self) -> None:
+        """Seal an interrupted run that nobody will continue; its watermarks stay where they were."""
+        window = Window(
+            self._record.since or self._record.until - self._equipment.limits.initial_lookback,
+            self._record.until,
+        )
+        await record_seal(self._journal, self._equipment.vault, self._manifest(window, abandoned=True), {})
+        await self._finish_seal()
+
+    async def _seal(self) -> Outcome:
+        equipment = self._equipment
+        equipment.progress.stage = "sealing"
+        known = await load_watermarks(equipment.state, equipment.vault)
+        start = self._record.since or oldest_instant(self._planned, otherwise=self._record.until)
+        manifest = self._manifest(Window(start, max(self._record.until, start + MICROSECOND)))
+        await record_seal(self._journal, equipment.vault, manifest, self._advances(known))
+        return Outcome(self._record.run_id, await self._finish_seal())
+
+    def _manifest(self, window: Window, *, abandoned: bool = False) -> Manifest:
+        equipment = self._equipment
+        return build_manifest(
+            self._journal,
+            self._assembler,
+            self._tally,
+            window=window,
+            finished_at=equipment.clock(),
+            tool_version=equipment.identity.tool_version,
+            schema_versions=equipment.identity.schema_versions,
+            abandoned=abandoned,
+        )
+
+    def _advances(self, known: Mapping[Key, datetime]) -> dict[Key, datetime]:
+        if self._record.kind is RunKind.BACKFILL:
+            return {}
+        ends = {
+            source.dataset: window_end(source, until=self._record.until, now=self._now)
+            for source in self._equipment.sources.values()
+            if source.windowed
+        }
+        lookback = self._equipment.limits.initial_lookback
+        origins = {dataset: end - lookback for dataset, end in ends.items()}
+        return next_watermarks(self._journal, self._assembler, known, origins=origins, ends=ends)
+
+    async def _finish_seal(self) -> Manifest:
+        equipment = self._equipment
+        await equipment.state.create("binding", _binding(equipment))
+        return await finish_seal(self._journal, equipment.state, equipment.destination, equipment.vault, self._lease)
+
+    async def _close_aged_parts(self) -> None:
+        while True:
+            await asyncio.sleep(AGE_CHECK_S)
+            await self._assembler.close_aged()
+
+    async def _read_everything(self) -> bool:
+        """Directory, preparation, units. False when stopped before the end."""
+        progress = self._equipment.progress
+        progress.stage = "reading the directory"
+        await self._survey.read_directory(done={dataset for dataset, _ in self._journal.done()}, take=self._take)
+        progress.stage = "learning who reads what"
+        await self._survey.prepare_connectors(recall=self._journal.recall, remember=self._journal.remember)
+        progress.stage = "reading"
+        known = await load_watermarks(self._equipment.state, self._equipment.vault)
+        groups = self._survey.plan(known, done=self._journal.done())
+        self._planned = [unit for units in groups for unit in units]
+        return await self._until_stopped(self._scheduler.work(groups, self._read))
+
+    async def _until_stopped(self, work: Coroutine[Any, Any, bool]) -> bool:
+        """Run `work`; once a stop is asked for, give it a grace time, then abandon what is in flight."""
+        task = asyncio.ensure_future(work)
+        stopping = asyncio.ensure_future(self._equipment.stop.wait())
+        try:
+            await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                self._equipment.log.warning(Event.STOP_REQUESTED, run_id=self._record.run_id)
+                await asyncio.wait({task}, timeout=STOP_GRACE.total_seconds())
+            if task.done():
+                return task.result()
+            return False
+        finally:
+            for each in (task, stopping):
+                each.cancel()
+            await asyncio.gather(task, stopping, return_exceptions=True)
+
+    async def _read(self, unit: Unit) -> None:
+        """Read one unit to its end: into a part, or among the skipped or failed; divide it where it is too large."""
+        if self._tally.is_denied(unit.dataset):
+            self._tally.not_tried(unit.dataset)
+            self._equipment.progress.of(unit.dataset).units_failed += 1
+            return
+        try:
+            result = await self._reader.read(unit)
+        except UnitSkipped as error:
+            self._report.skipped(unit, error)
+        except UnitFailed as error:
+            self._report.failed(unit, error)
+        except SourceRefused as error:
+            self._report.denied([unit.dataset], error)
+            self._tally.not_tried(unit.dataset)
+        except WindowTooLarge:
+            await self._read_halves(unit)
+        else:
+            await self._take(unit, result)
+
+    async def _take(self, unit: Unit, result: UnitResult) -> None:
+        await self._assembler.add(result)
+        self._report.finished(unit, result)
+
+    async def _read_halves(self, unit: Unit) -> None:
+        halves = unit.window.halves() if unit.window is not None else None
+        if halves is None:
+            self._report.failed(unit, UnitFailed(FailReason.INCOMPLETE, code="too_many_rows_at_one_instant"))
+            return
+        self._equipment.log.info(
+            Event.UNIT_DIVIDED, dataset=unit.dataset, principal=self._equipment.pseudonym(unit.principal)
+        )
+        self._equipment.progress.of(unit.dataset).units_planned += 1
+        for window in halves:
+            await self._read(Unit(unit.dataset, unit.principal, window))

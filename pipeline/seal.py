@@ -1,0 +1,162 @@
+"""Seals a run: manifest, then watermarks, then the open run is forgotten.
+
+Every step is create-only or idempotent and happens in this order, so a seal that was interrupted is taken up again
+from the recorded manifest: the recorded bytes are what is published, whatever the next process would compute.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from pipeline.errors import LeaseLost
+from pipeline.history import remember_run
+from pipeline.journal import Journal
+from pipeline.lease import Lease
+from pipeline.manifest import (
+    Completeness,
+    DatasetLine,
+    Manifest,
+    PartLine,
+    Range,
+    UnitCounts,
+    decode_manifest,
+    encode_manifest,
+    manifest_path,
+)
+from pipeline.model import Window, covered_until
+from pipeline.parts import PartAssembler
+from pipeline.ports import Destination, StateStore
+from pipeline.tally import Tally
+from pipeline.watermarks import Key, Vault, advance_watermarks
+
+_MANIFEST = "manifest.json"
+_ADVANCES = "watermarks"
+
+
+def build_manifest(
+    journal: Journal,
+    assembler: PartAssembler | None,
+    tally: Tally,
+    *,
+    window: Window,
+    finished_at: datetime,
+    tool_version: str,
+    schema_versions: Mapping[str, int],
+    abandoned: bool = False,
+) -> Manifest:
+    """What the run did, from its journal, its idle units and its tally. `abandoned`: it was not read to its end."""
+    tally.settle()
+    record = journal.record
+    lines = {dataset: _line(dataset, journal, assembler, tally) for dataset in schema_versions}
+    failures = tally.failures()
+    rejected = any(sum(line.rejected.values()) for line in lines.values())
+    return Manifest(
+        run_id=record.run_id,
+        kind=record.kind,
+        status="partial" if failures or rejected or abandoned else "complete",
+        window=Range(from_=window.start, to=window.end),
+        started_at=record.started_at,
+        finished_at=finished_at,
+        tool_version=tool_version,
+        profile=record.profile,
+        rules_fingerprint=record.rules_fingerprint,
+        salt_fingerprint=record.salt_fingerprint,
+        schema_versions=dict(schema_versions),
+        datasets=lines,
+        skipped=tally.skips(),
+        failed=failures,
+    )
+
+
+def _line(dataset: str, journal: Journal, assembler: PartAssembler | None, tally: Tally) -> DatasetLine:
+    entries = [entry for entry in journal.entries if entry.dataset == dataset]
+    idle = assembler.idle.get(dataset, []) if assembler is not None else []
+    rejected: dict[str, int] = {}
+    counted = [entry.rejected for entry in entries]
+    if assembler is not None:
+        counted.append(dict(assembler.idle_rejected.get(dataset, {})))
+    for reasons in counted:
+        for reason, count in reasons.items():
+            rejected[reason] = rejected.get(reason, 0) + count
+    rows = sum(entry.rows for entry in entries)
+    left_out = tally.units(dataset)
+    return DatasetLine(
+        rows=rows,
+        rejected=rejected,
+        units=UnitCounts(
+            done=sum(len(entry.units) for entry in entries) + len(idle),
+            skipped=left_out.skipped,
+            failed=left_out.failed,
+        ),
+        completeness=Completeness(exported=rows),
+        parts=[
+            PartLine(entry.path, entry.rows, entry.bytes, entry.sha256, entry.min_time, entry.max_time)
+            for entry in sorted(entries, key=lambda entry: entry.part)
+        ],
+    )
+
+
+def next_watermarks(
+    journal: Journal,
+    assembler: PartAssembler,
+    known: Mapping[Key, datetime],
+    *,
+    origins: Mapping[str, datetime],
+    ends: Mapping[str, datetime],
+) -> dict[Key, datetime]:
+    """How far each principal's datasets are exported now: as far as its finished windows reach without a gap.
+
+    Where a principal has no watermark yet, its windows begin at the dataset's origin. `ends` bounds the watermarks of
+    each dataset; what lies beyond (planned events) is read again anyway.
+    """
+    windows: dict[Key, list[Window]] = {}
+    idle = ((dataset, unit) for dataset, units in assembler.idle.items() for unit in units)
+    for dataset, unit in (*journal.done(), *idle):
+        if unit.window is not None and dataset in ends:
+            windows.setdefault((dataset, unit.principal), []).append(unit.window)
+    advances = {}
+    for key, done in windows.items():
+        dataset = key[0]
+        begun = min(done).start
+        if begun > known.get(key, origins[dataset]):
+            continue  # the oldest window failed: moving on would leave a gap
+        reached = min(covered_until(begun, done), ends[dataset])
+        if key not in known or reached > known[key]:
+            advances[key] = reached
+    return advances
+
+
+async def record_seal(journal: Journal, vault: Vault, manifest: Manifest, advances: Mapping[Key, datetime]) -> None:
+    """From here on the run is decided: whatever process comes next publishes exactly this."""
+    await journal.remember(_ADVANCES, vault.seal(advances))
+    await journal.remember(_MANIFEST, encode_manifest(manifest))
+
+
+async def recorded_seal(journal: Journal) -> bytes | None:
+    """The recorded manifest of a run that was sealed but not finished."""
+    return await journal.recall(_MANIFEST)
+
+
+async def finish_seal(
+    journal: Journal, state: StateStore, destination: Destination, vault: Vault, lease: Lease
+) -> Manifest:
+    """Publish the recorded manifest, move the watermarks, forget the open run. Safe to repeat at any point."""
+    content = await journal.recall(_MANIFEST)
+    advances = await journal.recall(_ADVANCES)
+    if content is None or advances is None:
+        raise LeaseLost("the recorded manifest is gone: another run finished this one")
+    manifest = decode_manifest(content)
+    await _publish_manifest(destination, manifest.run_id, content, lease)
+    lease.check()
+    await advance_watermarks(state, vault, vault.open(advances).items())
+    await remember_run(state, manifest.run_id, content)
+    await journal.close()
+    return manifest
+
+
+async def _publish_manifest(destination: Destination, run_id: str, content: bytes, lease: Lease) -> None:
+    upload = await destination.begin(manifest_path(run_id))
+    await upload.write(content)
+    await upload.seal()
+    lease.check()
+    await upload.publish()  # refused: an earlier attempt of this very seal published the same bytes
+    await upload.abort()

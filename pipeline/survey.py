@@ -1,0 +1,136 @@
+"""Finds out whose data a run reads: directory, what connectors learn beforehand, and from both the units."""
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from datetime import datetime
+
+from pipeline.equipment import Equipment
+from pipeline.errors import DatasetDenied, SourceRefused, UnitFailed
+from pipeline.journal import DoneUnit, RunRecord
+from pipeline.model import Page, Principal, PrincipalKind, Unit, Window
+from pipeline.outcomes import OutcomeReport
+from pipeline.parts import UnitResult
+from pipeline.plan import dataset_window, units_of
+from pipeline.ports import Source
+from pipeline.reading import UnitReader
+from pipeline.telemetry import Event
+from pipeline.watermarks import Key
+
+USERS = "entra_users"
+GROUPS = "entra_groups"
+
+Take = Callable[[Unit, UnitResult], Awaitable[None]]
+Recall = Callable[[str], Awaitable[bytes | None]]
+Remember = Callable[[str, bytes], Awaitable[bytes]]
+
+
+class Survey:
+    """The principals and units of one run."""
+
+    def __init__(
+        self,
+        equipment: Equipment,
+        record: RunRecord,
+        *,
+        reader: UnitReader,
+        report: OutcomeReport,
+        now: datetime,
+    ) -> None:
+        self._equipment = equipment
+        self._record = record
+        self._reader = reader
+        self._report = report
+        self._now = now
+        self._sources = equipment.sources
+        self._principals: dict[PrincipalKind, list[Principal]] = {}
+
+    async def read_directory(self, *, done: Collection[str], take: Take) -> None:
+        """Read users and groups: rows for `take`, unless an earlier attempt is `done` with them, and principals.
+
+        Raises:
+            SourceRefused: no application may list the users.
+        """
+        for dataset in (USERS, GROUPS):
+            if dataset in self._sources:
+                unit = Unit(dataset, self._equipment.tenant)
+                result = await self._enumerate(unit)
+                if result is not None and dataset not in done:
+                    self._report.planned([unit])
+                    await take(unit, result)
+        self._equipment.log.info(
+            Event.DIRECTORY_READ,
+            run_id=self._record.run_id,
+            principals=sum(len(found) for found in self._principals.values()),
+        )
+
+    async def _enumerate(self, unit: Unit) -> UnitResult | None:
+        source = self._sources[unit.dataset]
+        found: dict[Principal, None] = {}
+
+        def observe(page: Page) -> None:
+            found.update(dict.fromkeys(source.enumerated(page)))
+
+        try:
+            result = await self._reader.read(unit, observe=observe)
+        except UnitFailed as error:
+            if unit.dataset == USERS:
+                raise SourceRefused(
+                    "the users of the tenant cannot be listed",
+                    remedy="Grant User.Read.All to one of the applications, with admin consent.",
+                    code=error.code or None,
+                ) from error
+            self._report.failed(unit, error)
+            return None
+        for principal in found:
+            self._principals.setdefault(principal.kind, []).append(principal)
+        return result
+
+    async def prepare_connectors(self, *, recall: Recall, remember: Remember) -> None:
+        """Let each connector learn what its units depend on; an interrupted run keeps what it had learnt."""
+        users = self._principals.get(PrincipalKind.USER, [])
+        vault = self._equipment.vault
+        for connector in self._equipment.connectors:
+            name = f"prepared-{connector.name}"
+            kept = await recall(name)
+            try:
+                prepared = await connector.prepare(users, saved=None if kept is None else vault.open_blob(kept))
+            except (SourceRefused, DatasetDenied) as error:
+                self._report.denied([source.dataset for source in connector.sources], error)
+                continue
+            if prepared.saved is not None and kept is None:
+                await remember(name, vault.seal_blob(prepared.saved))
+
+    def plan(self, known: Mapping[Key, datetime], *, done: Iterable[tuple[str, DoneUnit]]) -> list[list[Unit]]:
+        """The units to read, a list for each principal, in the order in which they are begun."""
+        finished: dict[Key, list[Window | None]] = {}
+        for dataset, unit in done:
+            finished.setdefault((dataset, unit.principal), []).append(unit.window)
+        groups: dict[Principal, list[Unit]] = {}
+        for source in self._sources.values():
+            if source.dataset in (USERS, GROUPS):
+                continue
+            for principal in self._principals.get(source.principals, []):
+                key = (source.dataset, self._equipment.pseudonym(principal))
+                window = self._window(source, known.get(key))
+                if source.windowed and window is None:
+                    continue
+                groups.setdefault(principal, []).extend(units_of(source, principal, window, finished.get(key, [])))
+        planned = [units for units in groups.values() if units]
+        self._report.planned([unit for units in planned for unit in units])
+        self._equipment.log.info(
+            Event.UNITS_PLANNED,
+            run_id=self._record.run_id,
+            units=sum(len(units) for units in planned),
+            principals=len(planned),
+        )
+        return planned
+
+    def _window(self, source: Source, watermark: datetime | None) -> Window | None:
+        if not source.windowed:
+            return None
+        return dataset_window(
+            source,
+            self._record,
+            watermark=watermark,
+            now=self._now,
+            lookback=self._equipment.limits.initial_lookback,
+        )

@@ -1,0 +1,225 @@
+"""A whole export in one process: a small tenant in memory, real rules, real Parquet, a store that can fail anywhere.
+
+No network and no emulator: what is under test here is the run itself, its journal and its seal.
+"""
+
+import asyncio
+import io
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import structlog
+
+from pipeline.equipment import Equipment, Identity, Limits
+from pipeline.errors import UnitFailed, UnitSkipped
+from pipeline.model import Page, Principal, PrincipalKind, Unit
+from pipeline.ports import Preparation, RowFilter
+from pipeline.progress import Progress
+from pipeline.sanitize.columnar import ColumnarSanitizer
+from pipeline.sanitize.columns import output_schema
+from pipeline.sanitize.pseudonym import Pseudonymizer
+from pipeline.sanitize.rules import built_in_rules
+from pipeline.sanitize.treatments import Treatments
+from sinks.parquet.part import PartFormat
+from sinks.parquet.schema import part_schema
+from sinks.snapshot import StateVault, derive_key
+from sinks.stores.memory import Hook, MemoryBucket, MemoryStore, Step
+
+SALT = "harness-salt-0123456789"
+NOW = datetime(2026, 3, 2, tzinfo=UTC)
+DATASETS = ("entra_users", "mail_messages", "mailbox_settings")
+
+
+@dataclass(slots=True)
+class SmallTenant:
+    """Users and their messages; `errors` are raised for a user's dataset instead of answering."""
+
+    users: list[str]
+    messages: dict[str, list[tuple[str, datetime]]] = field(default_factory=dict)
+    errors: dict[tuple[str, str], Exception] = field(default_factory=dict)
+    page_size: int = 3
+    requests: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def with_mail(cls, *, users: int, messages: int) -> "SmallTenant":
+        """`messages` per user, one an hour up to NOW."""
+        names = [f"0000000{number}-0000-4000-8000-000000000000" for number in range(users)]
+        mail = {
+            name: [(f"{name}-{index}", NOW - timedelta(hours=messages - index)) for index in range(messages)]
+            for name in names
+        }
+        return cls(names, mail)
+
+    def deliver(self, user: str, identifier: str, at: datetime) -> None:
+        self.messages[user].append((identifier, at))
+
+
+@dataclass(frozen=True, slots=True)
+class SmallSource:
+    """One dataset of the small tenant."""
+
+    tenant: SmallTenant
+    dataset: str
+    principals: PrincipalKind
+    windowed: bool = False
+    instants: tuple[str, ...] = ()
+    connector: str = "small"
+    settle: timedelta = timedelta(0)
+    overlap: timedelta = timedelta(0)
+    ahead: timedelta = timedelta(0)
+    longest_window: timedelta = timedelta(days=2)
+
+    def filter(self, unit: Unit) -> RowFilter | None:
+        return None
+
+    def enumerated(self, page: Page) -> Sequence[Principal]:
+        if self.dataset != "entra_users":
+            return ()
+        return [Principal(PrincipalKind.USER, record["id"]) for record in msgspec.json.decode(page.records)]
+
+    async def pages(self, unit: Unit) -> AsyncIterator[Page]:
+        error = self.tenant.errors.get((unit.principal.id, self.dataset))
+        if error is not None:
+            self.tenant.requests[self.dataset] += 1
+            raise error
+        records = self._records(unit)
+        for start in range(0, max(len(records), 1), self.tenant.page_size):
+            self.tenant.requests[self.dataset] += 1
+            await asyncio.sleep(0)
+            yield Page(msgspec.json.encode(records[start : start + self.tenant.page_size]))
+
+    def _records(self, unit: Unit) -> list[Mapping[str, Any]]:
+        if self.dataset == "entra_users":
+            return [{"id": name, "accountEnabled": True, "mail": f"{name}@example.test"} for name in self.tenant.users]
+        if self.dataset == "mailbox_settings":
+            return [{"timeZone": "UTC", "userPurpose": "user"}]
+        assert unit.window is not None
+        return [
+            {"id": name, "receivedDateTime": at.isoformat().replace("+00:00", "Z")}
+            for name, at in self.tenant.messages.get(unit.principal.id, [])
+            if at in unit.window
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class SmallConnector:
+    sources: Sequence[SmallSource]
+    name: str = "small"
+
+    async def prepare(self, users: Sequence[Principal], *, saved: bytes | None) -> Preparation:
+        return Preparation()
+
+
+async def no_faults(_step: Step) -> None:
+    """A store that always works."""
+
+
+@dataclass(slots=True)
+class Harness:
+    """Equips runs over one tenant and one bucket; each `equip` is like a new process."""
+
+    tenant: SmallTenant
+    bucket: MemoryBucket = field(default_factory=MemoryBucket)
+    state_bucket: MemoryBucket = field(default_factory=MemoryBucket)
+    now: datetime = NOW
+    part_size_bytes: int = 128 << 20
+    largest_unit_bytes: int = 1 << 30
+    profile: str = "strict"
+
+    def equip(self, *, hook: Hook = no_faults) -> Equipment:
+        rules = built_in_rules()
+        pseudonymizer = Pseudonymizer(salt=SALT)
+        treatments = Treatments(pseudonymizer, group_original=True)
+        sources = (
+            SmallSource(self.tenant, "entra_users", PrincipalKind.TENANT),
+            SmallSource(self.tenant, "mailbox_settings", PrincipalKind.USER),
+            SmallSource(
+                self.tenant, "mail_messages", PrincipalKind.USER, windowed=True, instants=("receivedDateTime",)
+            ),
+        )
+
+        def part_format(dataset: str, run_id: str, at: datetime) -> PartFormat:
+            schema = part_schema(
+                output_schema(rules[dataset]),
+                dataset=dataset,
+                schema_version=1,
+                rules_fingerprint="f",
+                profile=self.profile,
+            )
+            return PartFormat(schema=schema, run_id=run_id, exported_at=at, sort_by=rules[dataset].time)
+
+        async def blocking(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            await asyncio.sleep(0)
+            return function(*args, **kwargs)
+
+        return Equipment(
+            identity=Identity(
+                tenant="t~tenant",
+                destination="memory://",
+                connectors=("small",),
+                profile=self.profile,
+                scope="all",
+                rules_fingerprint="f",
+                salt_fingerprint="s",
+                tool_version="0",
+                schema_versions=dict.fromkeys(DATASETS, 1),
+            ),
+            limits=Limits(
+                principals_in_flight=4,
+                units_per_principal=2,
+                largest_unit_bytes=self.largest_unit_bytes,
+                part_size_bytes=self.part_size_bytes,
+                part_max_age=timedelta(minutes=5),
+                initial_lookback=timedelta(days=30),
+            ),
+            tenant=Principal.tenant("11111111-0000-4000-8000-000000000000"),
+            connectors=[SmallConnector(sources)],
+            sanitizers={
+                source.dataset: ColumnarSanitizer(
+                    rules[source.dataset], profile="strict", treatments=treatments, instants=source.instants
+                )
+                for source in sources
+            },
+            encoder=lambda dataset, run_id, at: part_format(dataset, run_id, at).encoder(),
+            empty_part=lambda dataset: part_format(dataset, "", NOW).empty(),
+            pseudonym=lambda principal: pseudonymizer.token(principal.id) or "",
+            owner=lambda dataset, principal: (
+                pseudonymizer.token(principal.id) if rules[dataset].owner == "mailbox" else None
+            ),
+            vault=StateVault(derive_key(SALT.encode())),
+            state=MemoryStore(self.state_bucket, hook=hook),
+            destination=MemoryStore(self.bucket, hook=hook),
+            blocking=blocking,
+            clock=lambda: self.now,
+            log=structlog.get_logger(),
+            progress=Progress(),
+        )
+
+    def rows(self, dataset: str) -> list[dict[str, Any]]:
+        """Every row of a dataset that a reader who globs the bucket sees now."""
+        found: list[dict[str, Any]] = []
+        for key in sorted(self.bucket.objects):
+            if key.startswith(f"{dataset}/") and key.endswith(".parquet"):
+                table: pa.Table = pq.read_table(io.BytesIO(self.bucket.objects[key]))
+                found += table.to_pylist()
+        return found
+
+    def keys(self, dataset: str) -> Counter[tuple[str, str, str]]:
+        """How often each (run, owner, id) appears."""
+        return Counter((row["_run_id"], row["_owner"], row["id"]) for row in self.rows(dataset))
+
+    def message_tokens(self) -> set[str]:
+        """The pseudonyms of all messages of the tenant."""
+        pseudonymizer = Pseudonymizer(salt=SALT)
+        return {
+            pseudonymizer.token(name) or "" for messages in self.tenant.messages.values() for name, _ in messages
+        }
+
+
+__all__ = ["NOW", "Harness", "SmallTenant", "UnitFailed", "UnitSkipped"]

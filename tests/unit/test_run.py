@@ -1,0 +1,172 @@
+"""The run over a small tenant in memory: what it writes, how it goes on, what it leaves out and why."""
+
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+
+from pipeline.errors import FailReason, LeaseHeld, SkipReason, UnitFailed, UnitSkipped
+from pipeline.manifest import Manifest, decode_manifest
+from pipeline.model import RunKind
+from pipeline.run import Request, export
+from tests.harness import NOW, Harness, SmallTenant
+
+RUN = Request(kind=RunKind.RUN)
+
+
+async def run_once(harness: Harness, request: Request = RUN) -> Manifest:
+    outcomes = await export(harness.equip(), request)
+    assert len(outcomes) == 1
+    manifest = outcomes[0].manifest
+    assert manifest is not None
+    return manifest
+
+
+async def test_a_first_run_writes_every_message_once():
+    """All messages of the lookback are there, each once, and the manifest counts them."""
+    harness = Harness(SmallTenant.with_mail(users=3, messages=20))
+
+    manifest = await run_once(harness)
+
+    assert harness.message_tokens() == {row["id"] for row in harness.rows("mail_messages")}
+    assert set(harness.keys("mail_messages").values()) == {1}
+    assert manifest.datasets["mail_messages"].rows == 60
+    assert manifest.status == "complete"
+
+
+async def test_the_manifest_in_the_bucket_lists_every_part():
+    """What a reader finds under `_manifests` names exactly the objects that are there."""
+    harness = Harness(SmallTenant.with_mail(users=2, messages=5))
+
+    manifest = await run_once(harness)
+
+    published = decode_manifest(harness.bucket.objects[f"_manifests/{manifest.run_id}.json"])
+    listed = {part.path for line in published.datasets.values() for part in line.parts}
+    assert listed == {key for key in harness.bucket.objects if key.endswith(".parquet")}
+
+
+async def test_the_next_run_exports_only_what_is_new():
+    """A second run begins at the watermark, to the microsecond."""
+    harness = Harness(SmallTenant.with_mail(users=2, messages=10))
+    await run_once(harness)
+    user = harness.tenant.users[0]
+    harness.tenant.deliver(user, "on-the-edge", NOW)
+    harness.tenant.deliver(user, "later", NOW + timedelta(hours=3))
+    harness.now = NOW + timedelta(days=1)
+
+    second = await run_once(harness)
+
+    assert second.datasets["mail_messages"].rows == 2
+    assert harness.message_tokens() == {row["id"] for row in harness.rows("mail_messages")}
+    assert set(Counter(row["id"] for row in harness.rows("mail_messages")).values()) == {1}
+
+
+async def test_a_user_without_mailbox_is_a_named_skip():
+    """An expected reason leaves the run complete and stands in the manifest with a pseudonym."""
+    tenant = SmallTenant.with_mail(users=2, messages=3)
+    tenant.errors[tenant.users[0], "mail_messages"] = UnitSkipped(SkipReason.NO_MAILBOX)
+    manifest = await run_once(Harness(tenant))
+
+    assert manifest.status == "complete"
+    assert [(line.dataset, line.reason) for line in manifest.skipped] == [("mail_messages", "no_mailbox")]
+    assert manifest.skipped[0].principal is not None
+    assert manifest.skipped[0].principal.startswith("t~")
+
+
+async def test_a_failing_mailbox_costs_that_mailbox_only_and_is_caught_up_later():
+    """The run is partial, the others are exported, and the next run fills the gap from the old watermark."""
+    tenant = SmallTenant.with_mail(users=3, messages=6)
+    broken = tenant.users[1]
+    tenant.errors[broken, "mail_messages"] = UnitFailed(FailReason.SERVICE_ERROR, code="InternalServerError")
+    harness = Harness(tenant)
+
+    first = await run_once(harness)
+
+    assert first.status == "partial"
+    assert [(line.dataset, line.reason) for line in first.failed] == [("mail_messages", "service_error")]
+    assert first.datasets["mail_messages"].rows == 12
+
+    tenant.errors.clear()
+    harness.now = NOW + timedelta(days=1)
+    second = await run_once(harness)
+
+    assert second.datasets["mail_messages"].rows == 6
+    assert harness.message_tokens() == {row["id"] for row in harness.rows("mail_messages")}
+
+
+async def test_a_failed_oldest_window_holds_the_watermark_back():
+    """A later window that succeeded does not hide an earlier one that failed."""
+    tenant = SmallTenant.with_mail(users=1, messages=4)
+    harness = Harness(tenant)
+    tenant.deliver(tenant.users[0], "old", NOW - timedelta(days=29))
+    tenant.errors[tenant.users[0], "mail_messages"] = UnitFailed(FailReason.SERVICE_ERROR)
+    await run_once(harness)
+    tenant.errors.clear()
+    harness.now = NOW + timedelta(hours=1)
+
+    await run_once(harness)
+
+    assert harness.message_tokens() == {row["id"] for row in harness.rows("mail_messages")}
+
+
+async def test_a_window_that_is_too_large_is_divided():
+    """Halves are units of their own; nothing is lost and nothing doubled."""
+    harness = Harness(SmallTenant.with_mail(users=1, messages=40), largest_unit_bytes=4_000)
+
+    manifest = await run_once(harness)
+
+    assert manifest.datasets["mail_messages"].units.done > 15
+    assert harness.message_tokens() == {row["id"] for row in harness.rows("mail_messages")}
+    assert set(harness.keys("mail_messages").values()) == {1}
+
+
+async def test_small_parts_roll_over():
+    """A part that has grown to its size is published and the next one begun."""
+    harness = Harness(SmallTenant.with_mail(users=4, messages=30), part_size_bytes=1)
+
+    manifest = await run_once(harness)
+
+    assert len(manifest.datasets["mail_messages"].parts) >= 4
+    assert set(harness.keys("mail_messages").values()) == {1}
+
+
+async def test_a_backfill_leaves_watermarks_alone_and_can_be_repeated():
+    """Two backfills of a range hold the same set; a run afterwards starts where it would have anyway."""
+    harness = Harness(SmallTenant.with_mail(users=2, messages=48))
+    range_ = Request(kind=RunKind.BACKFILL, since=NOW - timedelta(hours=30), until=NOW - timedelta(hours=6))
+
+    first = await run_once(harness, range_)
+    harness.now = NOW + timedelta(minutes=5)
+    second = await run_once(harness, range_)
+
+    by_run: dict[str, set[str]] = {}
+    for row in harness.rows("mail_messages"):
+        by_run.setdefault(row["_run_id"], set()).add(row["id"])
+    assert by_run[first.run_id] == by_run[second.run_id]
+    assert len(by_run[first.run_id]) == 2 * 24
+    assert "watermarks" not in harness.state_bucket.objects
+
+
+async def test_a_second_run_of_the_kind_is_turned_away():
+    """While one run holds the lease another one stops at once and says until when."""
+    harness = Harness(SmallTenant.with_mail(users=1, messages=1))
+    from pipeline.lease import hold
+
+    async with hold(harness.equip().state, RunKind.RUN, clock=lambda: harness.now):
+        with pytest.raises(LeaseHeld, match="2026-03-02"):
+            await export(harness.equip(), RUN)
+
+
+async def test_a_stop_leaves_an_open_run_that_the_next_command_continues():
+    """What was published stays, the rest comes under the same run id."""
+    harness = Harness(SmallTenant.with_mail(users=6, messages=10), part_size_bytes=1)
+    equipment = harness.equip()
+    equipment.stop.set()
+    stopped = await export(equipment, RUN)
+    assert stopped == [] or stopped[0].interrupted
+
+    manifest = await run_once(harness)
+
+    assert harness.message_tokens() == {row["id"] for row in harness.rows("mail_messages")}
+    assert set(harness.keys("mail_messages").values()) == {1}
+    assert manifest.status == "complete"
