@@ -11,20 +11,19 @@ from functools import partial
 from importlib import metadata
 from typing import Any
 
-from connectors.graph.auth import Tokens
-from connectors.options import ConnectorOptions
-from connectors.registry import build
-from connectors.sign_in import credential_of
-
 from config.auth import EffectiveAuth
 from config.clouds import CLOUDS
 from config.identity import run_scope_fingerprint
 from config.model import ConnectorName, Settings
 from config.secrets import SecretReader
+from connectors.graph.auth import Tokens
 from connectors.graph.budgets import Budgets
 from connectors.graph.client import GraphClient
 from connectors.graph.network import Network
 from connectors.graph.throttle import Governor
+from connectors.options import ConnectorOptions
+from connectors.registry import build
+from connectors.sign_in import credential_of
 from pipeline.directory import FirstPermitted
 from pipeline.equipment import Equipment, Identity, Limits
 from pipeline.model import Principal, RunKind
@@ -37,7 +36,7 @@ from pipeline.sanitize.pseudonym import Pseudonymizer, salt_fingerprint
 from pipeline.sanitize.rules import DatasetRules, Owner, built_in_rules, rules_fingerprint
 from pipeline.sanitize.treatments import Treatments
 from pipeline.telemetry import Log
-from pipeline.watermarks import Vault
+from pipeline.watermarks import Watermarks
 from sinks.parquet.part import PartFormat
 from sinks.parquet.schema import part_schema
 from sinks.snapshot import StateVault, derive_key
@@ -156,11 +155,13 @@ async def equip(
 
 
 @asynccontextmanager
-async def open_memory(settings: Settings, reader: SecretReader) -> AsyncIterator[tuple[StateStore, Vault]]:
+async def open_memory(settings: Settings, reader: SecretReader) -> AsyncIterator[tuple[StateStore, Watermarks]]:
     """The state alone, for commands that only look at it."""
     state = open_state(settings.state, settings.storage)
     try:
-        yield state, StateVault(derive_key(reader.read(settings.privacy.salt).reveal()))
+        salt = reader.read(settings.privacy.salt)
+        vault = StateVault(derive_key(salt.reveal()))
+        yield state, Watermarks(state, vault, salt_fingerprint=salt_fingerprint(salt.reveal_text()))
     finally:
         await state.close()
 

@@ -12,7 +12,7 @@ from pipeline.ports import Clock, Connector, Destination, Source, StateStore
 from pipeline.progress import Progress
 from pipeline.reading import Sanitizer
 from pipeline.telemetry import Log
-from pipeline.watermarks import Vault
+from pipeline.watermarks import Vault, Watermarks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,3 +65,7 @@ class Equipment:
     @property
     def sources(self) -> dict[str, Source]:
         return {source.dataset: source for connector in self.connectors for source in connector.sources}
+
+    @property
+    def watermarks(self) -> Watermarks:
+        return Watermarks(self.state, self.vault, salt_fingerprint=self.identity.salt_fingerprint)

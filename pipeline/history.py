@@ -7,7 +7,7 @@ from pipeline.journal import RunRecord, open_runs
 from pipeline.manifest import Manifest, decode_manifest
 from pipeline.model import RunKind
 from pipeline.ports import StateStore
-from pipeline.watermarks import Vault, load_watermarks
+from pipeline.watermarks import Watermarks
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,14 @@ async def sealed_runs(state: StateStore, *, limit: int) -> list[Manifest]:
     return [decode_manifest(each.data) for each in found if each is not None]
 
 
-async def summarise(state: StateStore, vault: Vault, *, runs: int) -> StateSummary:
+async def summarise(state: StateStore, known: Watermarks, *, runs: int) -> StateSummary:
     """The last `runs` runs, every open one, and all watermarks.
 
     Raises:
         ConfigurationError: the watermarks were sealed under another salt.
     """
     watermarks: dict[str, list[datetime]] = {}
-    for (dataset, _), instant in (await load_watermarks(state, vault)).items():
+    for (dataset, _), instant in (await known.load()).items():
         watermarks.setdefault(dataset, []).append(instant)
     unfinished = [record for kind in RunKind for record in await open_runs(state, kind)]
     return StateSummary(await sealed_runs(state, limit=runs), unfinished, watermarks)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from pipeline.comparability import check_comparable
 from pipeline.equipment import Equipment
 from pipeline.errors import (
     ConfigurationError,
@@ -40,7 +41,7 @@ from pipeline.seal import build_manifest, finish_seal, next_watermarks, record_s
 from pipeline.survey import Survey
 from pipeline.tally import Tally
 from pipeline.telemetry import Event
-from pipeline.watermarks import Key, load_watermarks
+from pipeline.watermarks import Key
 
 CATCH_UP_AFTER = timedelta(hours=6)  # a continued run that ends so much earlier than asked is followed by a new one
 AGE_CHECK_S = 5.0
@@ -54,6 +55,7 @@ class Request:
     kind: RunKind
     until: datetime | None = None  # None: now
     since: datetime | None = None  # backfill only
+    accept_new_pseudonyms: bool = False  # go on although rows will not join with those written before
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ async def export(equipment: Equipment, request: Request) -> list[Outcome]:
         LeaseHeld, LeaseLost, ConfigurationError, SourceRefused, StoreRefused, StoreUnavailable
     """
     await _check_binding(equipment)
+    if not request.accept_new_pseudonyms:
+        await check_comparable(equipment.state, equipment.identity)
     async with hold(equipment.state, request.kind, clock=equipment.clock) as lease, asyncio.TaskGroup() as tasks:
         heartbeat = tasks.create_task(lease.keep())
         try:
@@ -109,7 +113,7 @@ async def plan_only(equipment: Equipment, request: Request) -> list[list[Unit]]:
     )
     await survey.read_directory(done=(), take=forget)
     await survey.prepare_connectors(recall=recall, remember=remember)
-    return survey.plan(await load_watermarks(equipment.state, equipment.vault), done=())
+    return survey.plan(await equipment.watermarks.load(), done=())
 
 
 async def _work(equipment: Equipment, request: Request, lease: Lease) -> list[Outcome]:
@@ -137,7 +141,14 @@ async def _take_up(equipment: Equipment, record: RunRecord, wanted: RunRecord, l
         await journal.close()
         return Outcome(record.run_id, finished) if _same_work(record, wanted) else None
     if await recorded_seal(journal) is not None:
-        manifest = await finish_seal(journal, equipment.state, equipment.destination, equipment.vault, lease)
+        manifest = await finish_seal(
+            journal,
+            equipment.state,
+            equipment.destination,
+            lease,
+            vault=equipment.vault,
+            watermarks=equipment.watermarks if record.salt_fingerprint == wanted.salt_fingerprint else None,
+        )
         equipment.log.info(Event.MANIFEST_REPLAYED, run_id=record.run_id)
         return Outcome(record.run_id, manifest) if _same_work(record, wanted) else None
     await journal.recover(equipment.destination, equipment.empty_part)
@@ -275,7 +286,7 @@ class _Run:
     async def _seal(self) -> Outcome:
         equipment = self._equipment
         equipment.progress.stage = "sealing"
-        known = await load_watermarks(equipment.state, equipment.vault)
+        known = await self._equipment.watermarks.load()
         start = self._record.since or oldest_instant(self._planned, otherwise=self._record.until)
         manifest = self._manifest(Window(start, max(self._record.until, start + MICROSECOND)))
         await record_seal(self._journal, equipment.vault, manifest, self._advances(known))
@@ -309,7 +320,14 @@ class _Run:
     async def _finish_seal(self) -> Manifest:
         equipment = self._equipment
         await equipment.state.create("binding", _binding(equipment))
-        return await finish_seal(self._journal, equipment.state, equipment.destination, equipment.vault, self._lease)
+        return await finish_seal(
+            self._journal,
+            equipment.state,
+            equipment.destination,
+            self._lease,
+            vault=equipment.vault,
+            watermarks=equipment.watermarks,
+        )
 
     async def _close_aged_parts(self) -> None:
         while True:
@@ -324,7 +342,7 @@ class _Run:
         progress.stage = "learning who reads what"
         await self._survey.prepare_connectors(recall=self._journal.recall, remember=self._journal.remember)
         progress.stage = "reading"
-        known = await load_watermarks(self._equipment.state, self._equipment.vault)
+        known = await self._equipment.watermarks.load()
         groups = self._survey.plan(known, done=self._journal.done())
         self._planned = [unit for units in groups for unit in units]
         return await self._until_stopped(self._scheduler.work(groups, self._read))

@@ -26,7 +26,7 @@ from pipeline.model import Window, covered_until
 from pipeline.parts import PartAssembler
 from pipeline.ports import Destination, StateStore
 from pipeline.tally import Tally
-from pipeline.watermarks import Key, Vault, advance_watermarks
+from pipeline.watermarks import Key, Vault, Watermarks
 
 _MANIFEST = "manifest.json"
 _ADVANCES = "watermarks"
@@ -137,9 +137,18 @@ async def recorded_seal(journal: Journal) -> bytes | None:
 
 
 async def finish_seal(
-    journal: Journal, state: StateStore, destination: Destination, vault: Vault, lease: Lease
+    journal: Journal,
+    state: StateStore,
+    destination: Destination,
+    lease: Lease,
+    *,
+    vault: Vault,
+    watermarks: Watermarks | None,
 ) -> Manifest:
-    """Publish the recorded manifest, move the watermarks, forget the open run. Safe to repeat at any point."""
+    """Publish the recorded manifest, move the watermarks, forget the open run. Safe to repeat at any point.
+
+    Without `watermarks` they stay: the run was sealed under another salt, nobody here can name its principals.
+    """
     content = await journal.recall(_MANIFEST)
     advances = await journal.recall(_ADVANCES)
     if content is None or advances is None:
@@ -147,7 +156,8 @@ async def finish_seal(
     manifest = decode_manifest(content)
     await _publish_manifest(destination, manifest.run_id, content, lease)
     lease.check()
-    await advance_watermarks(state, vault, vault.open(advances).items())
+    if watermarks is not None:
+        await watermarks.advance(vault.open(advances).items())
     await remember_run(state, manifest.run_id, content)
     await journal.close()
     return manifest

@@ -9,9 +9,8 @@ from datetime import datetime
 from typing import Protocol
 
 from pipeline.errors import StoreUnavailable
-from pipeline.ports import StateStore
+from pipeline.ports import StateStore, Versioned
 
-WATERMARKS_KEY = "watermarks"
 SWAP_ATTEMPTS = 5  # only a run moves watermarks and holds a lease; a lost swap is a lost reply
 
 Key = tuple[str, str]
@@ -34,25 +33,34 @@ class Vault(Protocol):
         ...
 
 
-async def load_watermarks(state: StateStore, vault: Vault) -> dict[Key, datetime]:
-    found = await state.read(WATERMARKS_KEY)
-    return {} if found is None else vault.open(found.data)
+class Watermarks:
+    """The watermarks of one salt: under another salt the same person is somebody else, and nothing is known yet."""
 
+    def __init__(self, state: StateStore, vault: Vault, *, salt_fingerprint: str) -> None:
+        self._state = state
+        self._vault = vault
+        self._key = f"watermarks/{salt_fingerprint}"
 
-async def advance_watermarks(state: StateStore, vault: Vault, advances: Iterable[tuple[Key, datetime]]) -> None:
-    """Move watermarks forward, never back. Doing it twice is the same as once.
+    async def load(self) -> dict[Key, datetime]:
+        return self._open(await self._state.read(self._key))
 
-    Raises:
-        StoreUnavailable: the swap lost again and again.
-    """
-    moves = dict(advances)
-    for _ in range(SWAP_ATTEMPTS):
-        found = await state.read(WATERMARKS_KEY)
-        known = {} if found is None else vault.open(found.data)
-        ahead = {key: at for key, at in moves.items() if key not in known or known[key] < at}
-        if not ahead:
-            return
-        version = found.version if found is not None else None
-        if await state.replace(WATERMARKS_KEY, vault.seal(known | ahead), version=version) is not None:
-            return
-    raise StoreUnavailable("the watermarks could not be replaced: somebody else keeps changing them")
+    async def advance(self, advances: Iterable[tuple[Key, datetime]]) -> None:
+        """Move watermarks forward, never back. Doing it twice is the same as once.
+
+        Raises:
+            StoreUnavailable: the swap lost again and again.
+        """
+        moves = dict(advances)
+        for _ in range(SWAP_ATTEMPTS):
+            found = await self._state.read(self._key)
+            known = self._open(found)
+            ahead = {key: at for key, at in moves.items() if key not in known or known[key] < at}
+            if not ahead:
+                return
+            version = found.version if found is not None else None
+            if await self._state.replace(self._key, self._vault.seal(known | ahead), version=version) is not None:
+                return
+        raise StoreUnavailable("the watermarks could not be replaced: somebody else keeps changing them")
+
+    def _open(self, found: Versioned | None) -> dict[Key, datetime]:
+        return {} if found is None else self._vault.open(found.data)

@@ -255,9 +255,7 @@ def _helper_fields(
     wanted = [*instants, *([filter_path] if filter_path else [])]
     unread = {rule.path: rule for rule in rules.fields}
     return [
-        unread.get(path) or FieldRule(path, "string", {}, "", "")
-        for path in dict.fromkeys(wanted)
-        if path not in kept
+        unread.get(path) or FieldRule(path, "string", {}, "", "") for path in dict.fromkeys(wanted) if path not in kept
     ]
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from pipeline.sanitize.rules import DatasetRules, FieldRule, FieldType, Step
 
 INSTANT = pa.timestamp("us", tz="UTC")
+TEXT_TYPES: frozenset[FieldType] = frozenset({"string", "enum", "guid", "time-of-day", "duration"})
 INSTANT_TYPES: frozenset[FieldType] = frozenset({"instant", "local-instant"})
 
 # What a leaf of each type is in the output; every type that is not here is text.

@@ -223,8 +223,8 @@ class _Reader:
         if not method:
             self._checker.fault(node, path, "says no method; write it as a tag such as !<redact>")
             return None
-        return self._checker.choice(yaml.ScalarNode("", method, node.start_mark), path, tuple(known), "") or
-        None
+        word = yaml.ScalarNode("", method, node.start_mark)
+        return self._checker.choice(word, path, tuple(known), "") or None
 
     def _transform(self, node: yaml.Node, path: str) -> Transform | None:
         method = self._method(node, path, _METHODS)
@@ -242,7 +242,7 @@ class _Reader:
             method=method,
             paths=self._paths(node, members, path),
             only_when=self._only_when(members.get("applyOnlyWhen"), f"{path}.applyOnlyWhen"),
-            encoding=cast(Encoding, encoding),
+            encoding=cast("Encoding", encoding),
             include_original=include_original,
             include_reversible=check.flag(members.get("includeReversible"), f"{path}.includeReversible"),
             pattern=self._pattern(method, node, members, path),

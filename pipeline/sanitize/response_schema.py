@@ -13,14 +13,15 @@ Members that begin with `+` are additions of our own (augments) and always pass.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
 import yaml
 
 from pipeline.sanitize.yaml_nodes import Checker
 
 _TYPES = ("object", "array", "string", "number", "integer", "boolean")
-_IGNORED = ("format", "title", "description", "additionalProperties", "$schema")
+_IGNORED = ("format", "title", "required", "additionalProperties", "$schema")
 _KEYWORDS = (
-    *("type", "properties", "items", "$ref", "anyOf", "if", "then", "else", "const", "required"),
+    *("type", "properties", "items", "$ref", "anyOf", "if", "then", "else", "const"),
     *_IGNORED,
 )
 _DEFINITIONS = "#/definitions/"
@@ -34,7 +35,6 @@ class Schema:
 
     type: str = ""
     properties: Mapping[str, "Schema"] = field(default_factory=dict)
-    required: tuple[str, ...] = ()
     items: "Schema | None" = None
     ref: str | None = None
     any_of: tuple["Schema", ...] = ()
@@ -97,9 +97,8 @@ class ResponseSchema:
         if schema.const is not _NO_CONST and value != schema.const:
             return False
         if schema.type == "object":
-            return isinstance(value, dict) and (
-                all(name in value for name in schema.required)
-                and all(self._fits(each, value[name]) for name, each in schema.properties.items() if name in value)
+            return isinstance(value, dict) and all(
+                self._fits(each, value[name]) for name, each in schema.properties.items() if name in value
             )
         if schema.type == "array":
             return isinstance(value, list)
@@ -142,7 +141,6 @@ class SchemaReader:
         return Schema(
             type=self._checker.choice(members.get("type"), f"{path}.type", _TYPES, implied),
             properties=properties,
-            required=self._checker.texts(members.get("required"), f"{path}.required"),
             items=items,
             ref=ref,
             any_of=tuple(

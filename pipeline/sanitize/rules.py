@@ -10,7 +10,7 @@ A profile inherits from the one before it: `psoxy` <- `psoxy-no-app-ids` <- `str
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Literal, NamedTuple, get_args
@@ -26,6 +26,8 @@ FieldType = Literal[
     "string", "enum", "guid", "time-of-day", "duration", "date",
     "boolean", "int32", "int64", "double", "instant", "local-instant",
 ]  # fmt: skip
+ShapeName = Literal["guid", "number", "item-id", "thread-id"]
+Search = Literal["address", "phone", "bearer", "directory", "name"]
 DROP = "drop"
 KEEP = "keep"
 
@@ -39,13 +41,18 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FieldRule:
-    """What happens to one leaf of a record."""
+    """What happens to one leaf of a record.
+
+    `shape` says what kept texts look like; `exempt` what the egress guard does not search for in them, and why.
+    """
 
     path: str
     type: FieldType
     treatments: Mapping[Profile, str]
     why: str
     source: str
+    shape: ShapeName | None = None
+    exempt: Mapping[Search, str] = field(default_factory=dict)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -85,7 +92,7 @@ class RulesError(ValueError):
 
 def parse_path(path: str) -> tuple[Step, ...]:
     """`a.b[].c` as steps; `@odata.type` is one name although it has a dot."""
-    names = re.findall(r"@odata\.\w+(?:\[\])?|[^.]+", path)
+    names = re.findall(r"[^.@]*@odata\.\w+(?:\[\])?|[^.]+", path)
     return tuple(Step(name.removesuffix("[]"), name.endswith("[]")) for name in names)
 
 
@@ -135,6 +142,8 @@ class _Field(msgspec.Struct, forbid_unknown_fields=True):
     no_app_ids: str | None = msgspec.field(name="psoxy-no-app-ids", default=None)
     strict: str | None = None
     source: str | None = None
+    shape: ShapeName | None = None
+    exempt: dict[Search, str] = {}
 
 
 class _Departure(msgspec.Struct, forbid_unknown_fields=True):
@@ -186,4 +195,8 @@ def _field(path: str, rule: _Field, source: str) -> FieldRule:
         "psoxy-no-app-ids": no_app_ids,
         "strict": rule.strict or no_app_ids,
     }
-    return FieldRule(path, rule.type, treatments, rule.why, rule.source or source)
+    if rule.shape is not None and KEEP not in treatments.values():
+        raise RulesError(f"{path}: `shape` is about kept texts, and no profile keeps them")
+    if not all(reason.strip() for reason in rule.exempt.values()):
+        raise RulesError(f"{path}: every exemption needs a reason")
+    return FieldRule(path, rule.type, treatments, rule.why, rule.source or source, rule.shape, rule.exempt)

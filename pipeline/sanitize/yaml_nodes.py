@@ -26,7 +26,8 @@ def read_yaml(text: str) -> yaml.Node | None:
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent):
-                raise YamlFaultError(f"line {event.start_mark.line + 1}: anchors and aliases are not supported")
+                line = event.start_mark.line + 1 if event.start_mark else 1
+                raise YamlFaultError(f"line {line}: anchors and aliases are not supported")
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1

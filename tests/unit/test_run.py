@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from pipeline.errors import FailReason, LeaseHeld, SkipReason, UnitFailed, UnitSkipped
+from pipeline.errors import ConfigurationError, FailReason, LeaseHeld, SkipReason, UnitFailed, UnitSkipped
 from pipeline.manifest import Manifest, decode_manifest
 from pipeline.model import RunKind
 from pipeline.run import Request, export
@@ -22,7 +22,7 @@ async def run_once(harness: Harness, request: Request = RUN) -> Manifest:
     return manifest
 
 
-async def test_a_first_run_writes_every_message_once():
+async def test_a_first_run_writes_every_message_once() -> None:
     """All messages of the lookback are there, each once, and the manifest counts them."""
     harness = Harness(SmallTenant.with_mail(users=3, messages=20))
 
@@ -34,7 +34,7 @@ async def test_a_first_run_writes_every_message_once():
     assert manifest.status == "complete"
 
 
-async def test_the_manifest_in_the_bucket_lists_every_part():
+async def test_the_manifest_in_the_bucket_lists_every_part() -> None:
     """What a reader finds under `_manifests` names exactly the objects that are there."""
     harness = Harness(SmallTenant.with_mail(users=2, messages=5))
 
@@ -45,7 +45,7 @@ async def test_the_manifest_in_the_bucket_lists_every_part():
     assert listed == {key for key in harness.bucket.objects if key.endswith(".parquet")}
 
 
-async def test_the_next_run_exports_only_what_is_new():
+async def test_the_next_run_exports_only_what_is_new() -> None:
     """A second run begins at the watermark, to the microsecond."""
     harness = Harness(SmallTenant.with_mail(users=2, messages=10))
     await run_once(harness)
@@ -61,7 +61,7 @@ async def test_the_next_run_exports_only_what_is_new():
     assert set(Counter(row["id"] for row in harness.rows("mail_messages")).values()) == {1}
 
 
-async def test_a_user_without_mailbox_is_a_named_skip():
+async def test_a_user_without_mailbox_is_a_named_skip() -> None:
     """An expected reason leaves the run complete and stands in the manifest with a pseudonym."""
     tenant = SmallTenant.with_mail(users=2, messages=3)
     tenant.errors[tenant.users[0], "mail_messages"] = UnitSkipped(SkipReason.NO_MAILBOX)
@@ -73,7 +73,7 @@ async def test_a_user_without_mailbox_is_a_named_skip():
     assert manifest.skipped[0].principal.startswith("t~")
 
 
-async def test_a_failing_mailbox_costs_that_mailbox_only_and_is_caught_up_later():
+async def test_a_failing_mailbox_costs_that_mailbox_only_and_is_caught_up_later() -> None:
     """The run is partial, the others are exported, and the next run fills the gap from the old watermark."""
     tenant = SmallTenant.with_mail(users=3, messages=6)
     broken = tenant.users[1]
@@ -94,7 +94,7 @@ async def test_a_failing_mailbox_costs_that_mailbox_only_and_is_caught_up_later(
     assert harness.message_tokens() == {row["id"] for row in harness.rows("mail_messages")}
 
 
-async def test_a_failed_oldest_window_holds_the_watermark_back():
+async def test_a_failed_oldest_window_holds_the_watermark_back() -> None:
     """A later window that succeeded does not hide an earlier one that failed."""
     tenant = SmallTenant.with_mail(users=1, messages=4)
     harness = Harness(tenant)
@@ -109,7 +109,7 @@ async def test_a_failed_oldest_window_holds_the_watermark_back():
     assert harness.message_tokens() == {row["id"] for row in harness.rows("mail_messages")}
 
 
-async def test_a_window_that_is_too_large_is_divided():
+async def test_a_window_that_is_too_large_is_divided() -> None:
     """Halves are units of their own; nothing is lost and nothing doubled."""
     harness = Harness(SmallTenant.with_mail(users=1, messages=40), largest_unit_bytes=4_000)
 
@@ -120,7 +120,7 @@ async def test_a_window_that_is_too_large_is_divided():
     assert set(harness.keys("mail_messages").values()) == {1}
 
 
-async def test_small_parts_roll_over():
+async def test_small_parts_roll_over() -> None:
     """A part that has grown to its size is published and the next one begun."""
     harness = Harness(SmallTenant.with_mail(users=4, messages=30), part_size_bytes=1)
 
@@ -130,7 +130,7 @@ async def test_small_parts_roll_over():
     assert set(harness.keys("mail_messages").values()) == {1}
 
 
-async def test_a_backfill_leaves_watermarks_alone_and_can_be_repeated():
+async def test_a_backfill_leaves_watermarks_alone_and_can_be_repeated() -> None:
     """Two backfills of a range hold the same set; a run afterwards starts where it would have anyway."""
     harness = Harness(SmallTenant.with_mail(users=2, messages=48))
     range_ = Request(kind=RunKind.BACKFILL, since=NOW - timedelta(hours=30), until=NOW - timedelta(hours=6))
@@ -144,10 +144,10 @@ async def test_a_backfill_leaves_watermarks_alone_and_can_be_repeated():
         by_run.setdefault(row["_run_id"], set()).add(row["id"])
     assert by_run[first.run_id] == by_run[second.run_id]
     assert len(by_run[first.run_id]) == 2 * 24
-    assert "watermarks" not in harness.state_bucket.objects
+    assert not any(key.startswith("watermarks") for key in harness.state_bucket.objects)
 
 
-async def test_a_second_run_of_the_kind_is_turned_away():
+async def test_a_second_run_of_the_kind_is_turned_away() -> None:
     """While one run holds the lease another one stops at once and says until when."""
     harness = Harness(SmallTenant.with_mail(users=1, messages=1))
     from pipeline.lease import hold
@@ -157,7 +157,7 @@ async def test_a_second_run_of_the_kind_is_turned_away():
             await export(harness.equip(), RUN)
 
 
-async def test_a_stop_leaves_an_open_run_that_the_next_command_continues():
+async def test_a_stop_leaves_an_open_run_that_the_next_command_continues() -> None:
     """What was published stays, the rest comes under the same run id."""
     harness = Harness(SmallTenant.with_mail(users=6, messages=10), part_size_bytes=1)
     equipment = harness.equip()
@@ -170,3 +170,16 @@ async def test_a_stop_leaves_an_open_run_that_the_next_command_continues():
     assert harness.message_tokens() == {row["id"] for row in harness.rows("mail_messages")}
     assert set(harness.keys("mail_messages").values()) == {1}
     assert manifest.status == "complete"
+
+
+async def test_another_profile_is_refused_until_it_is_accepted() -> None:
+    """History would split silently: exit 2 with the difference, unless the operator accepts it."""
+    harness = Harness(SmallTenant.with_mail(users=1, messages=2))
+    await run_once(harness)
+    harness.profile = "psoxy"
+    harness.now = NOW + timedelta(days=1)
+
+    with pytest.raises(ConfigurationError, match=r"privacy\.profile: is psoxy, was strict"):
+        await export(harness.equip(), RUN)
+
+    await run_once(harness, Request(kind=RunKind.RUN, accept_new_pseudonyms=True))

@@ -1,0 +1,197 @@
+"""`run` and `backfill`: from settings to an exit code, with signals and the deadline turned into a stop."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from config.instants import parse_duration, parse_instant
+from config.model import CONNECTOR_NAMES, ConnectorName, Settings
+from config.secrets import SecretReader
+from pipeline.app import equip
+from pipeline.cli.console import Globals, out
+from pipeline.cli.display import live_progress
+from pipeline.cli.settings import load
+from pipeline.cli.summary import print_outcomes, print_plan
+from pipeline.errors import ConfigurationError
+from pipeline.exits import Exit, exit_of_outcomes
+from pipeline.model import RunKind, Unit
+from pipeline.progress import Progress
+from pipeline.run import Outcome, Request, export, plan_only
+from pipeline.telemetry import Event, Log
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a dry run found: the units, a list for each principal."""
+
+    groups: list[list[Unit]]
+
+
+def run(
+    options: Globals,
+    *,
+    until: str | None,
+    connectors: Sequence[str],
+    deadline: str | None,
+    dry_run: bool,
+    accept_new_pseudonyms: bool,
+) -> Exit:
+    settings, reader = load(options)
+    arguments = _Arguments()
+    request = Request(
+        kind=RunKind.RUN,
+        until=arguments.instant("--until", until),
+        accept_new_pseudonyms=accept_new_pseudonyms,
+    )
+    names = arguments.connectors(connectors, settings)
+    limit = arguments.duration("--deadline", deadline)
+    arguments.raise_faults()
+    return _export(options, settings, reader, request, names, limit, dry_run=dry_run)
+
+
+def backfill(
+    options: Globals,
+    *,
+    since: str,
+    until: str,
+    connectors: Sequence[str],
+    deadline: str | None,
+    dry_run: bool,
+    accept_new_pseudonyms: bool,
+) -> Exit:
+    settings, reader = load(options)
+    arguments = _Arguments()
+    start, end = arguments.instant("--from", since), arguments.instant("--to", until)
+    if start is not None and end is not None and start >= end:
+        arguments.faults.append("--to: the range [from, to) is empty: --to has to be after --from")
+    request = Request(kind=RunKind.BACKFILL, since=start, until=end, accept_new_pseudonyms=accept_new_pseudonyms)
+    names = arguments.connectors(connectors, settings)
+    limit = arguments.duration("--deadline", deadline)
+    arguments.raise_faults()
+    return _export(options, settings, reader, request, names, limit, dry_run=dry_run)
+
+
+class _Arguments:
+    """Parses option values and collects every fault, so that all are told at once."""
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+
+    def instant(self, name: str, text: str | None) -> datetime | None:
+        return self._parse(name, text, parse_instant)
+
+    def duration(self, name: str, text: str | None) -> timedelta | None:
+        return self._parse(name, text, parse_duration)
+
+    def connectors(self, names: Sequence[str], settings: Settings) -> list[ConnectorName]:
+        chosen = [known for known in CONNECTOR_NAMES if known in names]
+        for name in names:
+            if name not in settings.connectors.names:
+                configured = ", ".join(settings.connectors.names)
+                self.faults.append(f"--connector: {name} is not configured; configured are: {configured}")
+        return chosen
+
+    def raise_faults(self) -> None:
+        if self.faults:
+            raise ConfigurationError(*self.faults)
+
+    def _parse(self, name: str, text: str | None, parse: Callable[[str], _T]) -> _T | None:
+        if text is None:
+            return None
+        try:
+            return parse(text)
+        except ValueError as error:
+            self.faults.append(f"{name}: {error}")
+            return None
+
+
+def _export(
+    options: Globals,
+    settings: Settings,
+    reader: SecretReader,
+    request: Request,
+    connectors: Sequence[ConnectorName],
+    deadline: timedelta | None,
+    *,
+    dry_run: bool,
+) -> Exit:
+    log = options.logger()
+    progress = Progress()
+    work = _work(settings, reader, request, connectors, deadline, log=log, progress=progress, dry_run=dry_run)
+    with live_progress(progress, shown=options.show_progress):
+        done = asyncio.run(work)
+    if isinstance(done, Planned):
+        print_plan(out(), done.groups)
+        return Exit.COMPLETE
+    print_outcomes(out(), done, destination=str(settings.destination))
+    return exit_of_outcomes(done)
+
+
+async def _work(
+    settings: Settings,
+    reader: SecretReader,
+    request: Request,
+    connectors: Sequence[ConnectorName],
+    deadline: timedelta | None,
+    *,
+    log: Log,
+    progress: Progress,
+    dry_run: bool,
+) -> list[Outcome] | Planned:
+    stop = asyncio.Event()
+    with _signals_stop(stop), _deadline_stops(stop, deadline, log):
+        async with equip(
+            settings,
+            reader=reader,
+            kind=request.kind,
+            log=log,
+            connectors=connectors,
+            stop=stop,
+            progress=progress,
+        ) as equipment:
+            if dry_run:
+                return Planned(await plan_only(equipment, request))
+            return await export(equipment, request)
+
+
+@contextmanager
+def _signals_stop(stop: asyncio.Event) -> Iterator[None]:
+    """The first SIGTERM or SIGINT asks for a stop; the second ends the process at once, which is safe too."""
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(Exit.INTERRUPTED)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+@contextmanager
+def _deadline_stops(stop: asyncio.Event, deadline: timedelta | None, log: Log) -> Iterator[None]:
+    if deadline is None:
+        yield
+        return
+
+    def on_deadline() -> None:
+        log.warning(Event.STOP_REQUESTED, reason="deadline")
+        stop.set()
+
+    timer = asyncio.get_running_loop().call_later(deadline.total_seconds(), on_deadline)
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,0 +1,223 @@
+"""All commands, their options and their help."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.app import tool_version
+from pipeline.cli import demo as demo_command
+from pipeline.cli import emulator as emulator_command
+from pipeline.cli import export as export_command
+from pipeline.cli import schema as schema_command
+from pipeline.cli import status as status_command
+from pipeline.cli.console import Globals, LogLevel, hoist, leave
+from pipeline.telemetry import LogFormat
+
+app = typer.Typer(
+    name="m365-export",
+    help="Exports an organisation's Microsoft 365 activity, pseudonymized, as Parquet.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Until = Annotated[
+    str | None,
+    typer.Option("--until", metavar="INSTANT", help="End of the window, exclusive; now where it is not given."),
+]
+ConnectorNames = Annotated[
+    list[str] | None,
+    typer.Option("--connector", metavar="C", help="Only this connector; may be given several times."),
+]
+Deadline = Annotated[
+    str | None,
+    typer.Option("--deadline", metavar="DURATION", help="Stop after this time; what is published is kept (exit 5)."),
+]
+AcceptNewPseudonyms = Annotated[
+    bool,
+    typer.Option(
+        "--accept-new-pseudonyms",
+        help="Go on although salt, profile or rules changed: rows will not join with older ones.",
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Read the directory, print what would be read, write nothing.")]
+
+
+def main() -> None:
+    """Entry point of the `m365-export` command."""
+    try:
+        app(hoist(sys.argv[1:]))
+    except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - the way out: every error gets its exit code
+        leave(error)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"m365-export {tool_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def globals_(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            envvar="M365_EXPORT_CONFIG",
+            help="Settings file; ./m365-export.yaml where it is not given.",
+        ),
+    ] = None,
+    log_format: Annotated[
+        str | None, typer.Option("--log-format", metavar="json|text", help="Form of the log lines on stderr.")
+    ] = None,
+    log_level: Annotated[
+        str, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
+    ] = "info",
+    no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress display.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """These options go before or after the command."""
+    del version
+    terminal = sys.stderr.isatty()
+    context.obj = Globals(
+        config=config,
+        log_format=_log_format(log_format, terminal=terminal),
+        log_level=_log_level(log_level),
+        show_progress=terminal and not no_progress,
+    )
+
+
+def _log_format(text: str | None, *, terminal: bool) -> LogFormat:
+    match text:
+        case None:
+            return "text" if terminal else "json"
+        case "json" | "text":
+            return text
+    raise typer.BadParameter("json or text is expected", param_hint="--log-format")
+
+
+def _log_level(text: str) -> LogLevel:
+    match text.lower():
+        case "debug" | "info" | "warning" | "error" as level:
+            return level
+    raise typer.BadParameter("debug, info, warning or error is expected", param_hint="--log-level")
+
+
+@app.command()
+def demo(
+    context: typer.Context,
+    users: Annotated[int, typer.Option("--users", min=1, max=100_000, metavar="N")] = 200,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the Parquet goes.")] = Path("demo-export"),
+) -> None:
+    """Export an embedded tenant and show what came out; needs no account and no network.
+
+    Example: m365-export demo --users 50 --out /tmp/demo
+    """
+    raise typer.Exit(demo_command.demo(context.obj, users=users, out_dir=out))
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    until: Until = None,
+    connector: ConnectorNames = None,
+    deadline: Deadline = None,
+    dry_run: DryRun = False,
+    accept_new_pseudonyms: AcceptNewPseudonyms = False,
+) -> None:
+    """Export what is new since the last run; continues an interrupted one.
+
+    Example: m365-export run --deadline 6h
+    """
+    raise typer.Exit(
+        export_command.run(
+            context.obj,
+            until=until,
+            connectors=connector or [],
+            deadline=deadline,
+            dry_run=dry_run,
+            accept_new_pseudonyms=accept_new_pseudonyms,
+        )
+    )
+
+
+@app.command()
+def backfill(
+    context: typer.Context,
+    from_: Annotated[str, typer.Option("--from", metavar="INSTANT", help="Start of the range, inclusive.")],
+    to: Annotated[str, typer.Option("--to", metavar="INSTANT", help="End of the range, exclusive.")],
+    connector: ConnectorNames = None,
+    deadline: Deadline = None,
+    dry_run: DryRun = False,
+    accept_new_pseudonyms: AcceptNewPseudonyms = False,
+) -> None:
+    """Export a range of dates; neither reads nor moves the watermarks of `run`.
+
+    Example: m365-export backfill --from 2026-01-01 --to 2026-04-01
+    """
+    raise typer.Exit(
+        export_command.backfill(
+            context.obj,
+            since=from_,
+            until=to,
+            connectors=connector or [],
+            deadline=deadline,
+            dry_run=dry_run,
+            accept_new_pseudonyms=accept_new_pseudonyms,
+        )
+    )
+
+
+@app.command()
+def status(context: typer.Context) -> None:
+    """Show the last runs, and how far each dataset lags behind.
+
+    Example: m365-export status
+    """
+    raise typer.Exit(status_command.status(context.obj))
+
+
+@app.command()
+def schema(
+    context: typer.Context,
+    dataset: Annotated[str | None, typer.Argument(metavar="[DATASET]")] = None,
+) -> None:
+    """List the columns of a dataset: type, treatment, why; without a name, the datasets.
+
+    Example: m365-export schema mail_messages
+    """
+    raise typer.Exit(schema_command.schema(context.obj, dataset=dataset))
+
+
+@app.command()
+def emulator(
+    context: typer.Context,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="P", help="0: a free one.")] = 8443,
+    users: Annotated[int, typer.Option("--users", min=1, metavar="N")] = 200,
+    faults: Annotated[
+        Path | None, typer.Option("--faults", metavar="FILE", help="A script of faults, as YAML.")
+    ] = None,
+    now: Annotated[str | None, typer.Option("--now", metavar="INSTANT", help="Freeze the tenant's clock here.")] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option("--ca-file", metavar="FILE", help="Where to write the certificate of its CA."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Another seed is another tenant.")] = 1,
+) -> None:
+    """Run a Microsoft 365 tenant on localhost, to rehearse settings with.
+
+    Example: m365-export emulator --users 50 --port 8443
+    """
+    raise typer.Exit(
+        emulator_command.emulator(
+            context.obj, port=port, users=users, faults=faults, now=now, ca_file=ca_file, seed=seed
+        )
+    )
