@@ -6,11 +6,13 @@ all leaves of one treatment are rewritten together, once per distinct value, and
 pyarrow releases the interpreter lock while it reads and rebuilds, so pages can be cleaned on worker threads.
 
 A page the reader refuses is halved until the records that cannot be read stand alone; those are rejected and counted.
+
+Where a page is scanned for the field ledger, the reader also takes in what it would leave out, for one look at its names.
 """
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import msgspec
@@ -21,6 +23,7 @@ import pyarrow.json as pj
 from pipeline.model import Window
 from pipeline.ports import RowFilter
 from pipeline.sanitize.columns import INSTANT, INSTANT_TYPES, Node, output_schema, property_tree, read_schema
+from pipeline.sanitize.ledger import FieldLedger, Seen
 from pipeline.sanitize.rules import DROP, KEEP, DatasetRules, FieldRule, Profile
 from pipeline.sanitize.treatments import Treatments
 
@@ -28,6 +31,7 @@ WRONG_TYPE = "wrong_type"
 NOT_AN_OBJECT = "not_an_object"
 MISSING_KEY = "missing_key"
 
+UNIQUE_TEXTS = frozenset({"internetMessageId"})  # beside the keys: leaves whose texts hardly ever repeat in a page
 _MICROSECOND_TEXT = 26  # characters of `2026-03-02T09:00:00.000000`; Graph sends up to seven fraction digits
 _NEVER = pa.scalar(-62_135_596_800_000_000, pa.int64()).cast(INSTANT)  # 0001-01-01T00:00:00Z, Graph's "never"
 _ZONE = r"(?:Z|[+-]\d\d:\d\d)$"
@@ -39,10 +43,11 @@ class UnreadablePage(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """Sanitized rows in the dataset's output schema, and how many records were rejected, by reason."""
+    """Sanitized rows in the dataset's output schema, how many records were rejected, by reason, and what a scan saw."""
 
     rows: pa.Table
     rejected: Counter[str] = field(default_factory=Counter)
+    seen: Seen = field(default_factory=Seen)
 
 
 @dataclass(slots=True)
@@ -73,22 +78,38 @@ class ColumnarSanitizer:
         self._treatments = treatments
         self._instants = tuple(instants)
         self._kept = frozenset(rule.path for rule in rules.read_fields(profile))
-        self._options_by_filter: dict[str | None, pj.ParseOptions] = {}
+        self._ledger = FieldLedger(rules, profile=profile)
+        self._options: dict[tuple[str | None, bool], pj.ParseOptions] = {}
         self._tree = property_tree(rules.fields)
+        self._unique = frozenset(rules.key) | UNIQUE_TEXTS
         self._key = next((path for path in rules.key if path == "id"), None)
 
     def clean(
-        self, pages: Sequence[bytes], *, window: Window | None = None, row_filter: RowFilter | None = None
+        self,
+        pages: Sequence[bytes],
+        *,
+        window: Window | None = None,
+        row_filter: RowFilter | None = None,
+        scan: bool = False,
     ) -> Cleaned:
         """Rows of the records that lie in `window` and pass `row_filter`, in the order of the pages.
+
+        `scan` looks for fields that stay behind, too.
 
         Raises:
             UnreadablePage: a page is no JSON array of records.
         """
         try:
-            return self._clean_pages(pages, window, row_filter)
+            return self._clean_pages(pages, window, row_filter, scan=scan)
         except pa.ArrowInvalid:
+            if scan:  # often a field that is not read and changes its type from record to record
+                cleaned = self.clean(pages, window=window, row_filter=row_filter)
+                return replace(cleaned, seen=self._ledger.scan_pages(pages))
             return self._clean_isolating(_split(pages), window, row_filter)
+
+    def kept(self, rows: pa.Table) -> dict[str, int]:
+        """How many values each path has in sanitized rows."""
+        return self._ledger.kept(rows)
 
     def whole(self, batches: Sequence[pa.Table]) -> pa.Table:
         """The rows of a unit, each key once: the one read last, since pages of a changing mailbox overlap."""
@@ -117,8 +138,11 @@ class ColumnarSanitizer:
         right = self._clean_isolating(records[middle:], window, row_filter)
         return Cleaned(pa.concat_tables([left.rows, right.rows]), left.rejected + right.rejected)
 
-    def _clean_pages(self, pages: Sequence[bytes], window: Window | None, row_filter: RowFilter | None) -> Cleaned:
-        records = self._read(pages, row_filter.path if row_filter is not None else None)
+    def _clean_pages(
+        self, pages: Sequence[bytes], window: Window | None, row_filter: RowFilter | None, *, scan: bool = False
+    ) -> Cleaned:
+        records = self._read(pages, row_filter.path if row_filter is not None else None, scan=scan)
+        seen = self._ledger.scan(records) if scan else Seen()
         rejected: Counter[str] = Counter()
         records = _reject(records, records.is_valid(), NOT_AN_OBJECT, rejected)
         if self._key is not None:
@@ -127,26 +151,27 @@ class ColumnarSanitizer:
             records = _keep(records, _in_window(records, self._instants, window))
         if row_filter is not None:
             records = _keep(records, _passes(_leaf(records, row_filter.path), row_filter))
-        return Cleaned(self._sanitize(records), rejected)
+        return Cleaned(self._sanitize(records), rejected, seen)
 
-    def _read(self, pages: Sequence[bytes], filter_path: str | None) -> pa.StructArray:
+    def _read(self, pages: Sequence[bytes], filter_path: str | None, *, scan: bool) -> pa.StructArray:
         text = b"\n".join(b'{"value":' + page + b"}" for page in pages)
         table = pj.read_json(
             pa.BufferReader(text),
             read_options=pj.ReadOptions(use_threads=False, block_size=len(text) + 1),
-            parse_options=self._parse_options(filter_path),
+            parse_options=self._parse_options(filter_path, scan=scan),
         )
         return table["value"].combine_chunks().flatten()
 
-    def _parse_options(self, filter_path: str | None) -> pj.ParseOptions:
-        """Reads what the profile keeps, and what only decides whether a record belongs to the unit."""
-        options = self._options_by_filter.get(filter_path)
+    def _parse_options(self, filter_path: str | None, *, scan: bool) -> pj.ParseOptions:
+        """Reads what the profile keeps, what only decides whether a record belongs to the unit, and for a scan all."""
+        options = self._options.get((filter_path, scan))
         if options is None:
             kept = self._rules.read_fields(self._profile)
             helpers = _helper_fields(self._rules, self._kept, self._instants, filter_path)
             schema = pa.schema([("value", pa.list_(read_schema((*kept, *helpers))))])
-            options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-            self._options_by_filter[filter_path] = options
+            others = "infer" if scan else "ignore"
+            options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior=others)
+            self._options[filter_path, scan] = options
         return options
 
     def _sanitize(self, records: pa.StructArray) -> pa.Table:
@@ -163,8 +188,8 @@ class ColumnarSanitizer:
     def _dissect(
         self, node: Node, array: pa.Array | None, leaves: list[tuple[FieldRule, pa.Array]]
     ) -> "_Structure | int | None":
-        """Take the leaves below `node` out of `array`; None where this profile reads nothing there."""
-        if array is None or (node.rule is not None and node.rule.path not in self._kept):
+        """Take the leaves below `node` out of `array`; None where this profile keeps nothing there."""
+        if array is None or not self._keeps(node):
             return None
         if node.many:
             items = Node(node.name, rule=node.rule, children=node.children)
@@ -179,17 +204,23 @@ class ColumnarSanitizer:
             return None
         return _Structure(len(array), _nulls(array), None, children)
 
+    def _keeps(self, node: Node) -> bool:
+        if node.rule is not None:
+            return node.rule.path in self._kept
+        return any(self._keeps(child) for child in node.children.values())
+
     def _rewrite(self, leaves: Sequence[tuple[FieldRule, pa.Array]]) -> list[pa.Array]:
         """Every leaf in its output form; leaves that share a treatment are rewritten in one go."""
-        groups: dict[str, list[int]] = {}
+        groups: dict[tuple[str, bool], list[int]] = {}
         for index, (rule, _) in enumerate(leaves):
-            groups.setdefault(_group(rule, self._profile), []).append(index)
+            unique = rule.path in self._unique
+            groups.setdefault((_group(rule, self._profile), unique), []).append(index)
         rewritten: list[pa.Array] = [array for _, array in leaves]
-        for treatment, members in groups.items():
+        for (treatment, unique), members in groups.items():
             if treatment == KEEP:
                 continue
             joined = pa.concat_arrays([leaves[index][1] for index in members])
-            result = self._apply(treatment, joined)
+            result = self._apply(treatment, joined, unique=unique)
             start = 0
             for index in members:
                 length = len(leaves[index][1])
@@ -197,11 +228,13 @@ class ColumnarSanitizer:
                 start += length
         return rewritten
 
-    def _apply(self, treatment: str, values: pa.Array) -> pa.Array:
+    def _apply(self, treatment: str, values: pa.Array, *, unique: bool) -> pa.Array:
         if treatment in INSTANT_TYPES:
             return parse_instants(values, zoned=treatment == "instant")
         if treatment == "date":
             return _parse_dates(values)
+        if unique:
+            return pa.array(self._treatments.once(treatment)(values.to_pylist()), pa.string())
         encoded = values.dictionary_encode()
         rewrite = self._treatments[treatment]
         substitutes = pa.array(rewrite(encoded.dictionary.to_pylist()), pa.string())
@@ -216,30 +249,30 @@ def parse_instants(values: pa.Array, *, zoned: bool) -> pa.Array:
     Raises:
         pa.ArrowInvalid: a text is no instant.
     """
-    if zoned:
-        if pc.all(pc.ends_with(values, "Z")).as_py() is False:
-            values = _to_utc_text(values)
+    if pc.all(pc.ends_with(values, "Z")).as_py():
         values = pc.utf8_rtrim(values, "Z")
-    elif pc.any(pc.match_substring_regex(values, _ZONE)).as_py():
-        values = pc.utf8_rtrim(_to_utc_text(values), "Z")
+    elif zoned or pc.any(pc.match_substring_regex(values, _ZONE)).as_py():
+        values = _to_utc_text(values, zoned=zoned)
     instants = pc.utf8_slice_codeunits(values, 0, _MICROSECOND_TEXT).cast(pa.timestamp("us")).cast(INSTANT)
     return pc.if_else(pc.equal(instants, _NEVER), pa.scalar(None, INSTANT), instants)
 
 
-def _to_utc_text(values: pa.Array) -> pa.Array:
-    """Texts with an offset rewritten to end in `Z`. Rare: Graph sends `Z`."""
-    texts = [None if text is None else _utc_text(text) for text in values.to_pylist()]
+def _to_utc_text(values: pa.Array, *, zoned: bool) -> pa.Array:
+    """Texts in mixed forms as UTC without a zone. Rare: Graph sends one form, with `Z` or without."""
+    texts = [None if text is None else _utc_text(text, zoned=zoned) for text in values.to_pylist()]
     return pa.array(texts, pa.string())
 
 
-def _utc_text(text: str) -> str:
+def _utc_text(text: str, *, zoned: bool) -> str:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
         raise pa.ArrowInvalid("no instant") from None
     if instant.tzinfo is None:
-        raise pa.ArrowInvalid("an instant without a zone")
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        if zoned:
+            raise pa.ArrowInvalid("an instant without a zone")
+        return instant.isoformat()
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat()
 
 
 def _parse_dates(values: pa.Array) -> pa.Array:

@@ -5,10 +5,11 @@ profile at work drops it. What is *read* from Graph is narrower: the leaves this
 that a dropped or undecided field never becomes a value.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.sanitize.rules import DatasetRules, FieldRule, FieldType, Step
 
@@ -64,6 +65,21 @@ def property_tree(fields: Iterable[FieldRule]) -> Node:
     for rule in fields:
         _insert(root, rule.steps, rule)
     return root
+
+
+def leaves(rows: pa.Table, tree: Node) -> Iterator[tuple[FieldRule, pa.ChunkedArray]]:
+    """The values of every leaf of `tree`, out of their lists and structs, and null where what holds them is null."""
+    for node in tree.children.values():
+        yield from _leaves(rows[node.name], node)
+
+
+def _leaves(values: pa.ChunkedArray, node: Node) -> Iterator[tuple[FieldRule, pa.ChunkedArray]]:
+    if node.many:
+        values = pc.list_flatten(values)
+    if node.rule is not None:
+        yield node.rule, values
+    for child in node.children.values():
+        yield from _leaves(pc.struct_field(values, [values.type.get_field_index(child.name)]), child)
 
 
 def _insert(parent: Node, steps: Sequence[Step], rule: FieldRule) -> None:

@@ -55,7 +55,7 @@ class Place:
 class Document:
     """A JSON document whose members can be found by name without walking through it for every path.
 
-    Whoever adds or removes members, or replaces an object or array, says so with `changed`.
+    Whoever adds a member, or removes or replaces an object or array, says so with `changed`.
     """
 
     def __init__(self, root: object) -> None:
@@ -73,20 +73,24 @@ class Document:
 
     def names(self) -> set[str]:
         """Every member name at any depth."""
-        return set(self._index())
+        return {name for name in self._index() if self.objects_with(name)}
 
     def objects_with(self, name: str) -> list[dict[str, object]]:
         """The objects that have a member of this name, outer ones first."""
-        return self._index().get(name, [])
+        return [each for each in self._index().get(name, ()) if name in each]  # it may have been removed since
 
     def _index(self) -> dict[str, list[dict[str, object]]]:
         if self._by_name is None:
             index: dict[str, list[dict[str, object]]] = {}
-            for place in _containers(self._root):
-                container = place.value
-                if isinstance(container, dict):
-                    for name in container:
-                        index.setdefault(name, []).append(container)
+            pending = [self._root.value]
+            while pending:
+                current = pending.pop()
+                if isinstance(current, dict):
+                    for name in current:
+                        index.setdefault(name, []).append(current)
+                    pending.extend(reversed(current.values()))
+                elif isinstance(current, list):
+                    pending.extend(reversed(current))
             self._by_name = index
         return self._by_name
 

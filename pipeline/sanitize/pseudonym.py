@@ -123,6 +123,10 @@ class Pseudonymizer:
             return list(map(fresh.get, values))
         return [token or fresh.get(value) for value, token in zip(values, found, strict=True)]
 
+    def tokens_once(self, values: Sequence[str | None]) -> list[str | None]:
+        """`token` of values that will hardly come again, such as record ids: they would only crowd the cache."""
+        return list(map(self._hash_all(values).get, values))
+
     def reversible(self, value: object) -> str | None:
         """`p~…`: the hash of `token`, followed by the value as written, encrypted. Raises UnexpectedType."""
         text = _text_of(value)

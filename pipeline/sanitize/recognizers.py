@@ -17,6 +17,8 @@ _DATE = re.compile(r"^\d{4}-\d\d-\d\d$|^\d{1,2}[./-]\d{1,2}[./-]\d{2,4}$|^\d{4} 
 _IPV4 = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])")
 _IPV6 = re.compile(r"(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])")
 _URL = re.compile(r"https?://\S+", re.IGNORECASE)
+_GUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")  # its groups can be digits only
+_THREAD_SPACE = re.compile(r"@(?:thread\.(?:v2|tacv2|skype)|unq\.gbl\.spaces)\b")  # ends a Teams thread id
 
 
 def holds_identifier(text: str) -> bool:
@@ -26,12 +28,14 @@ def holds_identifier(text: str) -> bool:
 
 def holds_address(text: str) -> bool:
     """An e-mail address or UPN, also one that is percent-encoded in a link."""
-    return ("@" in text and bool(_ADDRESS.search(text))) or ("%40" in text and holds_address(unquote(text)))
+    if "%40" in text:
+        text = unquote(text)
+    return "@" in text and bool(_ADDRESS.search(_THREAD_SPACE.sub(" ", text)))
 
 
 def holds_phone(text: str) -> bool:
-    """A run of digits as people write phone numbers; links are not looked into, meeting numbers look alike."""
-    for match in _PHONE.finditer(_URL.sub(" ", text)):
+    """A run of digits as people write phone numbers; not in links, whose meeting numbers look alike, nor in GUIDs."""
+    for match in _PHONE.finditer(_GUID.sub(" ", _URL.sub(" ", text))):
         run = match.group().strip()
         digits = sum(character.isdigit() for character in run)
         if MIN_PHONE_DIGITS <= digits <= MAX_PHONE_DIGITS and not _DATE.match(run):

@@ -151,9 +151,9 @@ class RowEngine:
         self, transform: Transform, places: Sequence[Place], document: Document, ours: set[tuple[int, str | int]]
     ) -> None:
         if transform.method == "redact":
-            _remove(places)
-            if places:
+            if any(isinstance(place.value, (dict, list)) for place in places):
                 document.changed()
+            _remove(places)
             return
         rewrite = self._rewrite(transform)
         makes_pseudonyms = transform.method in _PSEUDONYMS

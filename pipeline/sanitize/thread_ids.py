@@ -18,7 +18,8 @@ _GUID_PAIR = re.compile(r"([0-9a-fA-F-]{36})_([0-9a-fA-F-]{36})")
 _TEAMS_HOSTS = re.compile(
     r"(?:[a-z0-9-]+\.)*teams\.(?:microsoft\.(?:com|us)|live\.com|cloud\.microsoft)|dod\.teams\.microsoft\.us"
 )
-_MEETUP = re.compile(r"^/l/meetup-join/(?P<thread>19:[^/]+)/(?P<message>\d+)$")
+_HOST = re.compile(r"[a-z0-9.-]+")  # anything else in its place may be typed text
+_MEETUP = re.compile(r"^/l/meetup-join/(?P<thread>19:[^/]+)/(?P<message>[0-9]+)$")
 
 
 def treat_thread_id(text: str, token: Token) -> str | None:
@@ -44,7 +45,7 @@ def treat_join_url(text: str, token: Token) -> str | None:
     except ValueError:
         return None
     host = (link.hostname or "").lower()
-    if link.scheme.lower() not in {"http", "https"} or not host or "@" in link.netloc:
+    if link.scheme.lower() not in {"http", "https"} or not _HOST.fullmatch(host) or "@" in link.netloc:
         return None
     origin = f"{link.scheme.lower()}://{host}"
     meetup = _MEETUP.match(link.path) if _TEAMS_HOSTS.fullmatch(host) else None

@@ -28,9 +28,19 @@ _PHRASES = tuple(phrase_pattern(phrase) for phrase in TITLE_PHRASES)
 class Treatments(Mapping[str, Rewrite]):
     """All treatments of values, bound to one salt and the options of the privacy settings."""
 
-    def __init__(self, pseudonymizer: Pseudonymizer, *, group_original: bool) -> None:
-        """`group_original` keeps a group's own address readable inside the JSON form of its pseudonym."""
+    def __init__(
+        self,
+        pseudonymizer: Pseudonymizer,
+        *,
+        group_original: bool,
+        holds_name: Callable[[str], bool] = lambda _text: False,
+    ) -> None:
+        """`group_original` keeps a group's own address readable inside the JSON form of its pseudonym.
+
+        `holds_name` finds the names of the tenant's people, where its directory is at hand.
+        """
         self._pseudonymizer = pseudonymizer
+        self._holds_name = holds_name
         self._group_original = group_original
         self._rewrites: dict[str, Rewrite] = {
             "pseudonymize": pseudonymizer.tokens,
@@ -56,6 +66,11 @@ class Treatments(Mapping[str, Rewrite]):
 
     def __len__(self) -> int:
         return len(self._rewrites)
+
+    def once(self, name: str) -> Rewrite:
+        """The same treatment for texts that hardly ever repeat: nothing about them is remembered."""
+        rewrite = self._rewrites[name]
+        return self._pseudonymizer.tokens_once if rewrite == self._pseudonymizer.tokens else rewrite
 
     def _reversible(self, text: str) -> str | None:
         return self._pseudonymizer.reversible(text)
@@ -86,7 +101,7 @@ class Treatments(Mapping[str, Rewrite]):
             if token is not None and "@" in token:
                 return token
         cut = redact_matches(text, _PASSCODE)
-        return None if holds_identifier(cut) else cut
+        return None if holds_identifier(cut) or self._holds_name(cut) else cut
 
 
 def _each(treat: Callable[[str], str | None]) -> Rewrite:

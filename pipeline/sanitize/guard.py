@@ -1,0 +1,162 @@
+"""The egress guard: the last look at a unit's rows before they join a part.
+
+It does not trust the treatments. A text column with a closed shape is matched in full; an open one is searched for
+mail addresses, phone numbers, bearer tokens, and the tenant's own directory. All other columns have a type that holds
+no text. A find fails the unit; it names dataset, column and rule, never the value.
+
+Distinct values are looked at once: RE2 in Arrow finds those that could hold anything, and only these are looked at by
+the recognisers, which are the same that the `free-text` treatment uses. Their verdicts are remembered.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.sanitize.columns import TEXT_TYPES, leaves, property_tree
+from pipeline.sanitize.directory_index import DirectoryIndex
+from pipeline.sanitize.recognizers import holds_address, holds_phone
+from pipeline.sanitize.rules import DROP, DatasetRules, FieldRule, Profile, Search
+from pipeline.sanitize.shapes import Shape, TokenForms, declared_shape
+
+REMEMBERED_TEXTS = 20_000  # found clean; of one column at a time, some MB at most
+OWNER = "_owner"
+
+_SAMPLE_ROWS = 2048  # enough to see whether the values of a column repeat
+_REMOVED = Shape("tombstone", "[a-z_]+")
+_BEARER = re.compile(r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.|\bbearer\s+[A-Za-z0-9._~+/-]{20,}", re.IGNORECASE)
+
+# What a text has to contain, for RE2, before a recogniser looks at it. Wider than the recognisers, never narrower.
+_HINTS: Mapping[Search, str] = {
+    "address": "@|%40",
+    "phone": r"[+(0-9][0-9 ()./\-\x{a0}\x{2010}-\x{2013}]{5}",
+    "bearer": r"eyJ|(?i:bearer)\s",
+    "name": r"[\pL\pN][^\pL\pN]+[\pL\pN]",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """Something that must not leave was found. `rule` is the shape that was broken, or what was found."""
+
+    dataset: str
+    column: str
+    rule: str
+
+    def __str__(self) -> str:
+        return f"{self.dataset}.{self.column}: {self.rule}"
+
+
+@dataclass(slots=True)
+class _Column:
+    """How one text column is looked at."""
+
+    path: str
+    shape: Shape | None
+    searches: frozenset[Search]
+    clean: set[str] = field(default_factory=set)
+    generation: int = -1
+
+
+class EgressGuard:
+    """Guards one dataset under one profile. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        rules: DatasetRules,
+        *,
+        profile: Profile,
+        directory: DirectoryIndex,
+        forms: TokenForms = TokenForms(),  # noqa: B008 - frozen
+        owner: FieldRule | None = None,
+    ) -> None:
+        """`owner` is the rule of the id that `_owner` repeats; None where the dataset has no owner."""
+        self._dataset = rules.dataset
+        self._directory = directory
+        self._owner = None if owner is None else declared_shape(owner, profile, forms)
+        read = [rule for rule in rules.fields if rule.type in TEXT_TYPES]
+        self._columns = {rule.path: _column(rule, profile, forms) for rule in read}
+        self._tree = property_tree(read)
+
+    def check(self, rows: pa.Table, *, owner: str | None = None) -> Breach | None:
+        """The first breach in a unit's rows and in the owner they will be stamped with; None: they may leave."""
+        if owner is not None and (self._owner is None or not re.fullmatch(self._owner.pattern, owner)):
+            return Breach(self._dataset, OWNER, "owner" if self._owner is None else self._owner.name)
+        for rule, values in leaves(rows, self._tree):
+            if values.null_count < len(values):
+                found = self._look(self._columns[rule.path], values)
+                if found is not None:
+                    return Breach(self._dataset, rule.path, found)
+        if "_removed" in rows.column_names and not _has_shape(rows["_removed"], _REMOVED):
+            return Breach(self._dataset, "_removed", _REMOVED.name)
+        return None
+
+    def _look(self, column: _Column, values: pa.ChunkedArray) -> str | None:
+        if column.shape is not None:
+            distinct = values.unique() if _repeats(values) else values
+            return None if _has_shape(distinct, column.shape) else column.shape.name
+        return self._search(column, values.unique())
+
+    def _search(self, column: _Column, texts: pa.Array) -> str | None:
+        """Which search finds something in an open column."""
+        generation = self._directory.generation
+        if column.generation != generation or len(column.clean) > REMEMBERED_TEXTS:
+            column.clean, column.generation = set(), generation
+        clean = column.clean
+        suspects = texts.filter(pc.match_substring_regex(texts, self._hints(column.searches)))
+        for text in suspects.to_pylist():
+            if text in clean:
+                continue
+            for search in column.searches:
+                if self._finds(search, text):
+                    return search
+            clean.add(text)
+        return None
+
+    def _finds(self, search: Search, text: str) -> bool:
+        match search:
+            case "address":
+                return holds_address(text)
+            case "phone":
+                return holds_phone(text)
+            case "bearer":
+                return _BEARER.search(text) is not None
+            case "directory":
+                return self._directory.holds_entry(text)
+            case "name":
+                return self._directory.holds_name(text)
+
+    def _hints(self, searches: frozenset[Search]) -> str:
+        hints = [_HINTS[search] for search in searches if search in _HINTS]
+        if "directory" in searches:
+            hints += [_HINTS["phone"], _own_addresses(self._directory.domains)]
+        return "|".join(hints)
+
+
+def _column(rule: FieldRule, profile: Profile, forms: TokenForms) -> _Column:
+    dropped = rule.treatment(profile) == DROP
+    shape = Shape("dropped", "") if dropped else declared_shape(rule, profile, forms)
+    every: Sequence[Search] = ("address", "phone", "bearer", "directory", "name")
+    return _Column(rule.path, shape, frozenset(search for search in every if search not in rule.exempt))
+
+
+def _own_addresses(domains: Sequence[str] | None) -> str:
+    """What an address of the tenant has to contain."""
+    if domains is None:
+        return _HINTS["address"]
+    ends = "|".join(re.escape(domain).replace("/", "") for domain in domains)
+    return f"(?i:(?:@|%40)(?:{ends}))" if ends else "[^\\x{0}-\\x{10FFFF}]"
+
+
+def _repeats(values: pa.ChunkedArray) -> bool:
+    """Whether it pays to look for distinct values first: unless nearly all are."""
+    sample = values.slice(0, _SAMPLE_ROWS)
+    return 20 * len(sample.unique()) <= 19 * len(sample)
+
+
+def _has_shape(values: pa.ChunkedArray | pa.Array, shape: Shape) -> bool:
+    """Whether every value is null, empty, or matches in full."""
+    matched = pc.match_substring_regex(values, rf"\A(?:{shape.pattern})?\z")
+    return pc.all(matched).as_py() is not False

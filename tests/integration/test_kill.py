@@ -1,0 +1,157 @@
+"""The real thing dies: SIGKILL at seeded moments, and the next command of the kind continues."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from ssl import create_default_context
+from typing import Any
+
+import duckdb
+import pytest
+
+KILLS = 20
+SEED = 20260302
+NOW = "2026-03-02T03:00:00Z"
+COMMAND = (sys.executable, "-m", "pipeline.cli")
+DATASETS = {
+    "entra_users": "id",
+    "entra_group_members": "_owner, id",
+    "mailbox_settings": "_owner",
+    "mail_messages": "_owner, id",
+    "calendar_events": "_owner, id",
+    "teams_chats": "id",
+    "teams_chat_messages": "chatId, id",
+}
+
+
+class Served:
+    """An emulator in a process of its own, steered over its control endpoints."""
+
+    def __init__(self, about: dict[str, Any], ca_file: Path) -> None:
+        self.about = about
+        self.ca_file = ca_file
+
+    def requests(self) -> int:
+        with urllib.request.urlopen(
+            f"{self.about['url']}/_emulator/counters", context=create_default_context(cafile=str(self.ca_file))
+        ) as answer:
+            counters: dict[str, Any] = json.load(answer)
+        return int(counters["requests_total"])
+
+
+@contextmanager
+def emulator(folder: Path) -> Iterator[Served]:
+    ca_file = folder / "ca.pem"
+    process = subprocess.Popen(
+        [*COMMAND, "emulator", "--port", "0", "--users", "25", "--now", NOW, "--ca-file", str(ca_file), "--seed", "3"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        lines: list[str] = []
+        while not any(line.startswith("state:") for line in lines):
+            line = process.stdout.readline()
+            assert line, "the emulator ended before it was ready"
+            lines.append(line)
+        settings = "".join(lines)
+        secret = next(line.split("'")[1] for line in lines if "M365_EXPORT_CLIENT_SECRET='" in line)
+        url = next(line.split("authority: '")[1].split("'")[0] for line in lines if "authority: '" in line)
+        yield Served({"settings": settings, "secret": secret, "url": url}, ca_file)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+
+
+def write_settings(served: Served, folder: Path) -> Path:
+    text = served.about["settings"].replace("/tmp/m365-export", str(folder))
+    file = folder / "m365-export.yaml"
+    file.write_text(text)
+    return file
+
+
+def exporter(served: Served, settings: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*COMMAND, "--config", str(settings), "run", "--until", NOW, "--log-format", "json"],
+        env={
+            **os.environ,
+            "M365_EXPORT_CLIENT_SECRET": served.about["secret"],
+            "M365_EXPORT_SALT": "kill-test-salt-0123456789",
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=(settings.parent / "log").open("ab"),
+    )
+
+
+def run_to_end(served: Served, settings: Path) -> int:
+    for _ in range(4):
+        code = exporter(served, settings).wait(120)
+        if code == 0:
+            return code
+    return code
+
+
+def rows(folder: Path, dataset: str) -> set[tuple[Any, ...]]:
+    files = f"{folder}/data/{dataset}/*/*.parquet"
+    found = duckdb.sql(f"SELECT {DATASETS[dataset]} FROM read_parquet('{files}')").fetchall()
+    assert len(found) == len(set(found)), f"{dataset} holds a row twice"
+    return set(found)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_twenty_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+    """Killed between first request and exit, run again until exit 0: the rows of an undisturbed run, for less."""
+    with emulator(tmp_path) as served:
+        calm = tmp_path / "calm"
+        calm.mkdir()
+        before = served.requests()
+        started = time.monotonic()
+        assert run_to_end(served, write_settings(served, calm)) == 0
+        duration_s = time.monotonic() - started
+        fresh_requests = served.requests() - before
+        expected = {dataset: rows(calm, dataset) for dataset in DATASETS}
+
+        moments = random.Random(SEED)
+        saved = 0
+        for number in range(KILLS):
+            folder = tmp_path / f"kill-{number}"
+            folder.mkdir()
+            settings = write_settings(served, folder)
+            wait_s = moments.uniform(0.3, 0.95) * duration_s
+            killed_after = kill_during_work(served, settings, wait_s)
+            before = served.requests()
+
+            assert run_to_end(served, settings) == 0
+
+            resumed_requests = served.requests() - before
+            assert expected == {dataset: rows(folder, dataset) for dataset in DATASETS}
+            assert resumed_requests <= fresh_requests
+            saved += fresh_requests - resumed_requests
+            assert killed_after > 0
+        assert saved > 0
+
+
+def kill_during_work(served: Served, settings: Path, wait_s: float) -> int:
+    """Kill an export after its first request and before its end; how many requests it had made."""
+    while True:
+        before = served.requests()
+        process = exporter(served, settings)
+        deadline = time.monotonic() + wait_s
+        while process.poll() is None and (time.monotonic() < deadline or served.requests() == before):
+            time.sleep(0.02)
+        if process.poll() is None:
+            process.kill()
+            process.wait(10)
+            return served.requests() - before
+        wait_s *= 0.7  # it was done already: begin again, earlier
+        for name in ("data", "state"):
+            subprocess.run(["rm", "-rf", str(settings.parent / name)], check=True)
