@@ -217,9 +217,7 @@ class Harness:
     def message_tokens(self) -> set[str]:
         """The pseudonyms of all messages of the tenant."""
         pseudonymizer = Pseudonymizer(salt=SALT)
-        return {
-            pseudonymizer.token(name) or "" for messages in self.tenant.messages.values() for name, _ in messages
-        }
+        return {pseudonymizer.token(name) or "" for messages in self.tenant.messages.values() for name, _ in messages}
 
 
 __all__ = ["NOW", "Harness", "SmallTenant", "UnitFailed", "UnitSkipped"]

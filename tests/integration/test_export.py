@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import duckdb
 import pandas as pd
@@ -33,6 +33,11 @@ MAILBOXES = (
     MailboxKind.SHARED,
     MailboxKind.ROOM,
 )
+
+
+def parse_instant_text(text: str) -> datetime:
+    """Graph's text, cut to the microsecond."""
+    return datetime.fromisoformat(text[:26].removesuffix("Z")).replace(tzinfo=UTC)
 
 
 def readable(site: Site) -> list[str]:
@@ -85,7 +90,7 @@ async def test_events_belong_to_the_window_in_which_they_start(open_site: OpenSi
     expected = set()
     for user in readable(site):
         for event in site.tenant.truth.events(user, start, NOW):
-            begins = datetime.fromisoformat(event["start"]["dateTime"][:26] + "+00:00")
+            begins = parse_instant_text(event["start"]["dateTime"])
             if start <= begins < NOW:
                 expected.add((token(user), token(event["id"])))
     assert expected == exported(site, "calendar_events", "_owner, id")
@@ -106,7 +111,7 @@ def _chats_in_window(site: Site) -> list[dict[str, object]]:
     start = SETTLED - LOOKBACK
 
     def inside(text: object) -> bool:
-        return isinstance(text, str) and start <= datetime.fromisoformat(text[:26].rstrip("Z") + "+00:00") < SETTLED
+        return isinstance(text, str) and start <= parse_instant_text(text) < SETTLED
 
     return [
         chat
@@ -140,7 +145,7 @@ async def test_a_backfill_can_be_repeated_and_its_edges_are_half_open(open_site:
     site = await open_site(users=6)
     user = site.tenant.users_of(MailboxKind.NORMAL)[0]
     messages = site.tenant.truth.messages(user, NOW - timedelta(days=8), NOW)
-    cut = datetime.fromisoformat(messages[len(messages) // 2]["receivedDateTime"][:26].rstrip("Z") + "+00:00")
+    cut = parse_instant_text(messages[len(messages) // 2]["receivedDateTime"])
     start, end = NOW - timedelta(days=7), NOW - timedelta(days=1)
 
     first = await site.backfill(start, cut)
@@ -213,7 +218,7 @@ async def test_every_engine_counts_the_same(open_site: OpenSite) -> None:
     site = await open_site(users=6)
     manifest = await site.run()
 
-    for dataset, line in manifest.datasets.items():
+    for line in manifest.datasets.values():
         files = [str(site.folder / "data" / part.path) for part in line.parts]
         if not files:
             continue

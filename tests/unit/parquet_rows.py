@@ -27,9 +27,7 @@ COLUMNS = pa.schema(
         ),
     ]
 )
-SCHEMA = part_schema(
-    COLUMNS, dataset="calendar_events", schema_version=3, rules_fingerprint="5eed", profile="strict"
-)
+SCHEMA = part_schema(COLUMNS, dataset="calendar_events", schema_version=3, rules_fingerprint="5eed", profile="strict")
 
 
 def rows(count: int, *, seed: int = 0) -> pa.Table:
@@ -57,8 +55,7 @@ def rows(count: int, *, seed: int = 0) -> pa.Table:
         "score": [maybe(source.random()) for _ in range(count)],
         "isRead": [maybe(source.random() < 0.5) for _ in range(count)],
         "categories": [
-            maybe([maybe(f"c{source.randrange(9)}") for _ in range(source.randrange(4))])
-            for _ in range(count)
+            maybe([maybe(f"c{source.randrange(9)}") for _ in range(source.randrange(4))]) for _ in range(count)
         ],
         "attendees": [maybe([maybe(attendee()) for _ in range(source.randrange(4))]) for _ in range(count)],
     }
@@ -67,6 +64,4 @@ def rows(count: int, *, seed: int = 0) -> pa.Table:
 
 def stamped(count: int, *, seed: int = 0) -> pa.Table:
     """The same with metadata columns."""
-    return stamp(
-        rows(count, seed=seed), owner=f"t~{seed}", run_id=RUN_ID, exported_at=EXPORTED_AT, schema=SCHEMA
-    )
+    return stamp(rows(count, seed=seed), owner=f"t~{seed}", run_id=RUN_ID, exported_at=EXPORTED_AT, schema=SCHEMA)

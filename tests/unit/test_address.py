@@ -174,9 +174,7 @@ HOSTS = ["@d.org", "@d.org", " @ d-e.org", "@d", "@", "@d.org>"]
     st.lists(st.sampled_from(PIECES), max_size=4),
     st.booleans(),
 )
-def test_the_parser_agrees_with_the_naive_grammar(
-    before: list[str], host: str, after: list[str], named: bool
-) -> None:
+def test_the_parser_agrees_with_the_naive_grammar(before: list[str], host: str, after: list[str], named: bool) -> None:
     """On short text, where trying every way is affordable, both recognise the same addresses."""
     text = "".join(before) + ("<a@d.org>" if named else host) + "".join(after)
     assert (parse_address(text) is not None) == (NAIVE.fullmatch(text) is not None)

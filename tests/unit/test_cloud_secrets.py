@@ -116,10 +116,7 @@ def test_an_ssm_parameter_is_read_decrypted(aws: Store) -> None:
 def test_secrets_manager_text_and_bytes_are_read(aws: Store, answer: dict[str, str]) -> None:
     """Both forms a secret can have there give the same bytes."""
     aws.answers["secretsmanager.GetSecretValue"] = (200, answer)
-    assert (
-        SecretReader(environ={}).read(SecretReference("aws-secretsmanager", "salt")).reveal()
-        == VALUE.encode()
-    )
+    assert SecretReader(environ={}).read(SecretReference("aws-secretsmanager", "salt")).reveal() == VALUE.encode()
     assert json.loads(aws.requests[0][1]) == {"SecretId": "salt"}
 
 
@@ -166,9 +163,7 @@ def test_a_gcp_secret_is_read(gcp: Store, resource: str, path: str) -> None:
         ((200, {"payload": {"data": "%%%"}}), "no payload"),
     ],
 )
-def test_a_refusal_of_gcp_is_told_by_its_status(
-    gcp: Store, answer: tuple[int, dict[str, Any]], reason: str
-) -> None:
+def test_a_refusal_of_gcp_is_told_by_its_status(gcp: Store, answer: tuple[int, dict[str, Any]], reason: str) -> None:
     """The operator sees the status, not Google's sentence with accounts in it."""
     gcp.answers["/v1/projects/acme/secrets/salt/versions/latest:access"] = answer
     with pytest.raises(SecretUnavailableError, match=reason) as error:

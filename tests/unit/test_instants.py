@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 
 from config.instants import format_compact, format_duration, format_instant, parse_duration, parse_instant
 
-OFFSETS = st.integers(min_value=-23 * 60, max_value=23 * 60).map(
-    lambda minutes: timezone(timedelta(minutes=minutes))
-)
+OFFSETS = st.integers(min_value=-23 * 60, max_value=23 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 # A year from the edges, so that every offset can be converted.
 INSTANTS = st.datetimes(
     min_value=datetime.fromisoformat("0002-01-01"),
@@ -36,9 +34,7 @@ def test_an_offset_is_converted(instant: datetime) -> None:
 @given(INSTANTS, INSTANTS)
 def test_compact_names_sort_by_time(one: datetime, other: datetime) -> None:
     """Sorting names of objects sorts them by second."""
-    assert (one.replace(microsecond=0) < other.replace(microsecond=0)) == (
-        format_compact(one) < format_compact(other)
-    )
+    assert (one.replace(microsecond=0) < other.replace(microsecond=0)) == (format_compact(one) < format_compact(other))
 
 
 @pytest.mark.parametrize(

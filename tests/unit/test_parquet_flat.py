@@ -51,9 +51,7 @@ def test_nested_values_are_json_in_schema_order() -> None:
 
 def test_what_lies_under_a_null_struct_stays_hidden() -> None:
     """Values below a null parent are not data."""
-    struct = pa.StructArray.from_arrays(
-        [pa.array(["hidden", "seen"])], names=["a"], mask=pa.array([True, False])
-    )
+    struct = pa.StructArray.from_arrays([pa.array(["hidden", "seen"])], names=["a"], mask=pa.array([True, False]))
 
     assert flat_table(pa.table({"c": struct})).column("c").to_pylist() == [None, '{"a":"seen"}']
 
@@ -97,9 +95,7 @@ def test_json_text_says_what_the_columns_say(values: list[Any]) -> None:
 
     texts = flat_values(values, of)
 
-    assert [None if text is None else json.loads(text) for text in texts] == [
-        _finite(value) for value in values
-    ]
+    assert [None if text is None else json.loads(text) for text in texts] == [_finite(value) for value in values]
 
 
 def _finite(value: Any) -> Any:

@@ -81,13 +81,8 @@ VECTORS: list[tuple[int, object, str | None]] = [
 JSON_DANA = f'{{"domain":"example.org","hash":"{H1}"}}'
 ROW_43 = f'{{"domain":"Example.ORG","hash":"{H1}","original":"Dana@Example.ORG"}}'
 ROW_44 = '{"hash":"LS3kRRE2-K25QxBgjI2CYuPcTGQY_jV_6N9z_KwURWE","original":"10042"}'
-ROW_47 = (
-    "p~tcoSjWgpOzw0u0g7_SRE7H_C027u1SoCoFIN4ByxabnburG-oS66GOAlDxLrEY-oBzVm_XQ_wyjkSlMjx7ai5g@example.org"
-)
-ROW_48 = (
-    "p~y4VItAacqbLSk1ZsXMdT3kVHeg-3yIJ5G1jfGCKuMm7FSMIg3xKr5FNVprMC"
-    "FQiWQvyCaNByyR5NwRPp2cR82hv2bkeCC4Fv4mDb1RA1JXI"
-)
+ROW_47 = "p~tcoSjWgpOzw0u0g7_SRE7H_C027u1SoCoFIN4ByxabnburG-oS66GOAlDxLrEY-oBzVm_XQ_wyjkSlMjx7ai5g@example.org"
+ROW_48 = "p~y4VItAacqbLSk1ZsXMdT3kVHeg-3yIJ5G1jfGCKuMm7FSMIg3xKr5FNVprMCFQiWQvyCaNByyR5NwRPp2cR82hv2bkeCC4Fv4mDb1RA1JXI"
 ROW_49 = "p~Y6orT5hGqEhKN2fhCVlNny3WwGRTpjFBrHY6J9LLpTnkXraAezwgXzpmP3IsDTP98McihyY5_xVFKmIxFJ4z0g"
 ROW_54 = f"t~{H1}@example.org,t~9exjkr21oY5I5qCwad8w7Y32VSTfBycyWXSFjOVCCGY@example.org"
 ROW_55 = f"t~{H1}@h~CN8u-wCjfz2OyyBP8CZTCd1tFqIGptLfT_1ADTOE8g0"
@@ -143,9 +138,7 @@ def test_tokens_in_bulk_equal_the_vectors_before_and_after_they_are_cached() -> 
         (55, make(domains="tokenize", domain_salt="domain-salt").token("dana@example.org"), ROW_55),
         (
             56,
-            make(domains="encrypt", domain_salt="domain-salt", domain_key="domain-key").token(
-                "dana@example.org"
-            ),
+            make(domains="encrypt", domain_salt="domain-salt", domain_key="domain-key").token("dana@example.org"),
             ROW_56,
         ),
         (57, make(domains="redact").token("dana@example.org"), f"t~{H1}"),
@@ -201,14 +194,19 @@ def test_regex_can_give_reversible_tokens() -> None:
     assert PSEUDONYMS.regex_matches("smtp:dana@example.org", SMTP, reversible=True) == expected
 
 
+def test_a_raw_token_is_never_taken_for_an_address() -> None:
+    """The text is hashed as it stands and no domain stays behind; blank text has no token."""
+    assert PSEUDONYMS.raw_token("dana") == PSEUDONYMS.token("dana")
+    assert PSEUDONYMS.raw_token("dana@example.org") == f"t~{H1}"
+    assert PSEUDONYMS.raw_token("Dana@example.org") != f"t~{H1}"
+    assert PSEUDONYMS.raw_token(" ") is None
+
+
 def test_tokenize_with_a_pattern_replaces_every_occurrence_of_its_group() -> None:
     """A link keeps its shape; one the pattern does not match stays, as the rules of Psoxy have it."""
     pattern = compile_java("^https://h/users/([a-z]+)/.*$")
     sealed = PSEUDONYMS.tokenize("dana")
-    assert (
-        PSEUDONYMS.tokenize("https://h/users/dana/x?u=dana", pattern)
-        == f"https://h/users/{sealed}/x?u={sealed}"
-    )
+    assert PSEUDONYMS.tokenize("https://h/users/dana/x?u=dana", pattern) == f"https://h/users/{sealed}/x?u={sealed}"
     assert PSEUDONYMS.tokenize("https://h/teams/dana/x", pattern) == "https://h/teams/dana/x"
     others: list[object] = [" ", None, 5, True, {}]
     assert [PSEUDONYMS.tokenize(value) for value in others] == [" ", None, None, None, None]
@@ -235,9 +233,7 @@ def test_header_of_groups_and_as_json() -> None:
     assert PSEUDONYMS.email_header(None) is None
 
 
-@pytest.mark.parametrize(
-    ("one", "other"), [("::ffff:192.0.2.7", "192.0.2.7"), ("2001:db8:0:0::1", "2001:DB8::1")]
-)
+@pytest.mark.parametrize(("one", "other"), [("::ffff:192.0.2.7", "192.0.2.7"), ("2001:db8:0:0::1", "2001:DB8::1")])
 def test_spellings_of_one_ip_address_have_one_hash(one: str, other: str) -> None:
     """IPv6 is compared without compression, mapped IPv4 as IPv4."""
     assert PSEUDONYMS.hash_ip(one) == PSEUDONYMS.hash_ip(other)

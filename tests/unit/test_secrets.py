@@ -11,9 +11,7 @@ from config.secrets import Secret, SecretReader, SecretReference, SecretUnavaila
 LITERAL = "hunter2-hunter2"
 
 
-@pytest.mark.parametrize(
-    "show", [repr, str, "{}".format, lambda secret: f"{secret!r} {secret}", lambda s: f"{[s]}"]
-)
+@pytest.mark.parametrize("show", [repr, str, "{}".format, lambda secret: f"{secret!r} {secret}", lambda s: f"{[s]}"])
 def test_a_secret_does_not_show_itself(show: object) -> None:
     """Whatever prints it prints Secret(…)."""
     assert callable(show)

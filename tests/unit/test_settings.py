@@ -41,9 +41,7 @@ def load(
     reader: SecretReader | None = None,
 ) -> Settings:
     """The settings of a file with these values in `folder`."""
-    return load_settings(
-        written(values, folder), environ=environ or {}, overrides=overrides or {}, reader=reader
-    )
+    return load_settings(written(values, folder), environ=environ or {}, overrides=overrides or {}, reader=reader)
 
 
 def written(values: Mapping[str, Any], folder: Path) -> Path:
@@ -232,9 +230,7 @@ def test_five_faults_are_five_lines(tmp_path: Path) -> None:
         ("telemetry", {"prometheus_port": 70_000}, "telemetry.prometheus_port", "65535"),
     ],
 )
-def test_each_fault_has_its_path_and_reason(
-    section: str, value: Any, path: str, message: str, tmp_path: Path
-) -> None:
+def test_each_fault_has_its_path_and_reason(section: str, value: Any, path: str, message: str, tmp_path: Path) -> None:
     """A single mistake is found at its key; a misspelt key names the nearest known one."""
     assert message in faults_of(changed(**{section: value}), tmp_path)[path]
 
@@ -305,9 +301,7 @@ def test_any_key_can_come_from_the_environment(tmp_path: Path) -> None:
     assert settings.connectors.outlook_mail.folders == ("Inbox", "SentItems")
     assert settings.effective_auth("outlook-mail").client_id == "mail-app"
     assert settings.effective_auth("entra-id").client_id == "app"
-    assert settings.effective_auth("entra-id").assertion == FileAssertion(
-        kind="file", path=tmp_path / "token"
-    )
+    assert settings.effective_auth("entra-id").assertion == FileAssertion(kind="file", path=tmp_path / "token")
     assert settings.connectors.outlook_calendar is not None
     assert settings.windows.settle.teams == timedelta(hours=12)
     assert settings.privacy.groups is False
@@ -487,9 +481,7 @@ def test_a_reader_keeps_what_it_read_and_reads_only_what_is_needed(tmp_path: Pat
         ("\udcff" * 20, {"allow_weak_salt": True}, "not UTF-8"),
     ],
 )
-def test_weak_salts_need_consent(
-    salt: str, privacy: dict[str, Any], fault: str | None, tmp_path: Path
-) -> None:
+def test_weak_salts_need_consent(salt: str, privacy: dict[str, Any], fault: str | None, tmp_path: Path) -> None:
     """A weak salt passes only with allow_weak_salt; one that is no text never."""
     values, reader = changed(privacy=MINIMAL["privacy"] | privacy), SecretReader(environ={"SALT": salt})
     if fault is None:
@@ -549,9 +541,7 @@ def test_the_run_scope_is_what_makes_runs_comparable(tmp_path: Path) -> None:
     """Order and credentials do not matter; sources, people, rules and salt do."""
 
     def fingerprint(*, salt: str = SALT, connectors: Any = ("entra-id",), **sections: Any) -> str:
-        return run_scope_fingerprint(
-            load(changed(**sections), tmp_path), connectors, salt=Secret(salt.encode())
-        )
+        return run_scope_fingerprint(load(changed(**sections), tmp_path), connectors, salt=Secret(salt.encode()))
 
     base = fingerprint(scope={"exclude_users": ["a", "b"]})
     assert base == fingerprint(

@@ -1,0 +1,74 @@
+"""Budgets: no period ever sees more than its share of Microsoft's limit."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors.graph.budgets import Budgets, Paces, Rate
+from connectors.graph.traffic import Draw, Limit, Service
+
+
+def _starts(paces: Paces, draw: Draw, asked_at: list[float]) -> list[float]:
+    return [paces.reserve(draw, now_s=at) for at in asked_at]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    units=st.floats(0.5, 40),
+    period_s=st.sampled_from([1.0, 10.0]),
+    gaps=st.lists(st.floats(0, 3), min_size=1, max_size=120),
+)
+def test_no_period_sees_more_than_the_budget(units: float, period_s: float, gaps: list[float]) -> None:
+    """Whenever requests come, any window of the limit's length holds at most the paced units."""
+    paces = Paces(Budgets(teams=Rate(units, period_s), margin=0.0))
+    now, asked = 0.0, []
+    for gap in gaps:
+        now += gap
+        asked.append(now)
+    starts = sorted(_starts(paces, Draw(Limit.TEAMS), asked))
+    for first in starts:
+        inside = [at for at in starts if first <= at < first + period_s - 1e-6]
+        assert len(inside) <= max(units, 1) + 1e-6
+
+
+def test_a_mailbox_gets_its_9600_in_ten_minutes() -> None:
+    """The margin is what is lost, not more: 96 % of the limit can be used."""
+    paces = Paces(Budgets())
+    starts = _starts(paces, Draw(Limit.MAILBOX, "m"), [0.0] * 9_601)
+    assert starts[959] == 0.0  # a tenth may go at once
+    assert starts[9_599] == pytest.approx(600)
+    assert starts[9_600] > 600
+
+
+def test_mailboxes_have_budgets_of_their_own() -> None:
+    """One mailbox's requests do not delay another's."""
+    paces = Paces(Budgets())
+    _starts(paces, Draw(Limit.MAILBOX, "a"), [0.0] * 5_000)
+    assert paces.reserve(Draw(Limit.MAILBOX, "b"), now_s=0.0) == 0.0
+
+
+def test_expensive_requests_draw_more() -> None:
+    """Five resource units wait five times as long as one."""
+    cheap, dear = Paces(Budgets()), Paces(Budgets())
+    for _ in range(200):
+        last_cheap = cheap.reserve(Draw(Limit.DIRECTORY, units=1), now_s=0.0)
+        last_dear = dear.reserve(Draw(Limit.DIRECTORY, units=5), now_s=0.0)
+    assert last_cheap == 0.0
+    assert last_dear > 1.0
+
+
+def test_a_share_divides_every_budget() -> None:
+    """Half of everything for a backfill beside the nightly run, and never less than one request at a time."""
+    half = Budgets().share(0.5)
+    assert half.paced(Limit.TEAMS).units == Budgets().paced(Limit.TEAMS).units / 2
+    assert half.mailbox_in_flight == 2
+    assert Budgets(per_mailbox_in_flight=1).share(0.1).mailbox_in_flight == 1
+    assert half.share(0.5).in_flight(Service.OUTLOOK) == Budgets().outlook_in_flight // 4
+
+
+def test_paces_of_idle_mailboxes_are_forgotten() -> None:
+    """Memory follows the mailboxes in use, not all that were ever read."""
+    paces = Paces(Budgets())
+    for number in range(5_000):
+        paces.reserve(Draw(Limit.MAILBOX, str(number)), now_s=float(number))
+    assert len(paces._spent_until) < 1_000

@@ -1,0 +1,248 @@
+"""The governor: slots, fences, pace and adaptive concurrency, in virtual time."""
+
+import asyncio
+
+import pytest
+
+from connectors.graph.budgets import Budgets
+from connectors.graph.throttle import LONGEST_PAUSE_S, FenceTooLong, Governor, Patience
+from connectors.graph.traffic import (
+    APP_SCOPE,
+    TEAMS_EXPORT_TRAFFIC,
+    USERS_TRAFFIC,
+    ScopeKind,
+    Service,
+    Traffic,
+    chat_traffic,
+    mailbox_traffic,
+)
+from tests.virtual_time import now_s, virtual_clock, virtual_time
+
+
+def _governor(**budgets: int) -> Governor:
+    return Governor(Budgets(**budgets), clock=virtual_clock())  # type: ignore[arg-type]  # only counts are given
+
+
+async def _call(
+    governor: Governor, traffic: Traffic, *, lasting_s: float = 0.0, refused_s: float | None = None
+) -> float:
+    """One request; when it was sent."""
+    async with governor.admission(traffic, Patience(1e9)) as admission:
+        sent_s = now_s()
+        await asyncio.sleep(lasting_s)
+        if refused_s is None:
+            admission.succeeded()
+        else:
+            admission.refused(retry_after_s=refused_s)
+        return sent_s
+
+
+@virtual_time
+async def test_four_requests_at_a_time_for_a_mailbox() -> None:
+    """The fifth waits for a slot; callers get theirs in the order they came."""
+    governor = _governor()
+    async with asyncio.TaskGroup() as group:
+        calls = [group.create_task(_call(governor, mailbox_traffic("m"), lasting_s=10)) for _ in range(6)]
+    assert [call.result() for call in calls] == [0, 0, 0, 0, 10, 10]
+
+
+@virtual_time
+async def test_mailboxes_do_not_wait_for_each_other() -> None:
+    """One mailbox's slots and fence leave the others alone."""
+    governor = _governor()
+    await _call(governor, mailbox_traffic("a"), refused_s=60)
+    assert await _call(governor, mailbox_traffic("b")) == 0
+    assert await _call(governor, mailbox_traffic("a")) == 60
+
+
+@virtual_time
+async def test_nobody_calls_inside_a_fence() -> None:
+    """Callers that were already queued, and those that come later, all wait until the Retry-After is over."""
+    governor = _governor()
+    async with asyncio.TaskGroup() as group:
+        refused = group.create_task(_call(governor, mailbox_traffic("m"), lasting_s=5, refused_s=100))
+        queued = [group.create_task(_call(governor, mailbox_traffic("m"), lasting_s=20)) for _ in range(5)]
+        await asyncio.sleep(30)
+        late = group.create_task(_call(governor, mailbox_traffic("m")))
+    assert refused.result() == 0
+    inside = [call.result() for call in (*queued, late) if 5 < call.result() < 105]
+    assert inside == []
+    assert late.result() >= 105
+
+
+@virtual_time
+async def test_a_fence_may_go_up_while_a_caller_waits_for_its_place() -> None:
+    """A caller that gets its place in the service behind a new fence gives it back and waits."""
+    governor = _governor(directory_in_flight=4)  # begins with one
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_call(governor, USERS_TRAFFIC, lasting_s=10, refused_s=50))
+        second = group.create_task(_call(governor, USERS_TRAFFIC))
+    assert second.result() == 60
+
+
+@virtual_time
+async def test_a_service_fence_holds_the_service_and_an_app_fence_everything() -> None:
+    """Scopes nest: mailbox, service, application."""
+    governor = _governor()
+    await _call(governor, TEAMS_EXPORT_TRAFFIC, refused_s=30)
+    assert await _call(governor, mailbox_traffic("m")) == 0
+    assert await _call(governor, chat_traffic("c")) == 30
+    async with governor.admission(USERS_TRAFFIC, Patience(0)) as admission:
+        admission.refused(retry_after_s=20, scope=APP_SCOPE)
+    assert await _call(governor, mailbox_traffic("m")) == 50
+
+
+@virtual_time
+async def test_retry_after_is_a_floor_that_grows() -> None:
+    """Refused again right after the fence: half as long again, and so on; a success starts over."""
+    governor = _governor()
+    ends = []
+    for _ in range(4):
+        await _call(governor, mailbox_traffic("m"), refused_s=10)
+        ends.append(governor.observe()[0].seconds_left)
+    assert ends == [10, 15, 22.5, 33.75]
+    await _call(governor, mailbox_traffic("m"))
+    await _call(governor, mailbox_traffic("m"), refused_s=10)
+    assert governor.observe()[0].seconds_left == 10
+
+
+@virtual_time
+async def test_growth_ends_but_a_long_retry_after_is_kept() -> None:
+    """Growth stops at ten minutes; what Microsoft asks for is never cut."""
+    governor = _governor()
+    for _ in range(30):
+        await _call(governor, mailbox_traffic("m"), refused_s=10)
+    assert governor.observe()[0].seconds_left == LONGEST_PAUSE_S
+    await _call(governor, mailbox_traffic("n"), refused_s=3_600)
+    assert governor.observe()[0].seconds_left == 3_600
+
+
+@virtual_time
+async def test_refusals_of_one_burst_count_once() -> None:
+    """Four requests refused together raise one fence, not four times its length."""
+    governor = _governor()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(_call(governor, mailbox_traffic("m"), lasting_s=1, refused_s=10))
+    assert governor.observe()[0].seconds_left == 10
+
+
+@virtual_time
+async def test_patience_bounds_the_wait() -> None:
+    """A fence longer than what is left of a unit's budget is not waited for, and nothing is sent."""
+    governor = _governor()
+    await _call(governor, mailbox_traffic("m"), refused_s=50)
+    patience = Patience(60)
+    async with governor.admission(mailbox_traffic("m"), patience) as admission:
+        admission.refused(retry_after_s=50)
+    assert patience.left_s == 10
+    with pytest.raises(FenceTooLong):
+        async with governor.admission(mailbox_traffic("m"), patience):
+            pytest.fail("sent inside the fence")
+    with pytest.raises(FenceTooLong):
+        async with governor.admission(mailbox_traffic("m"), Patience(1e9, longest_s=60)):
+            pytest.fail("sent inside the fence")
+
+
+@virtual_time
+async def test_concurrency_halves_on_refusal_and_creeps_up() -> None:
+    """Additive increase, multiplicative decrease; one burst of refusals halves once."""
+    governor = _governor(teams_in_flight=64)
+    assert governor.concurrency(Service.TEAMS) == 16
+    async with asyncio.TaskGroup() as group:
+        for _ in range(5):
+            group.create_task(_call(governor, TEAMS_EXPORT_TRAFFIC, lasting_s=1, refused_s=1))
+    assert governor.concurrency(Service.TEAMS) == 8
+    for _ in range(30):
+        await _call(governor, TEAMS_EXPORT_TRAFFIC)
+    assert 10 <= governor.concurrency(Service.TEAMS) <= 12
+
+
+@virtual_time
+async def test_one_throttled_mailbox_does_not_slow_the_service() -> None:
+    """Only refusals of several mailboxes within half a minute speak of the service."""
+    governor = _governor(outlook_in_flight=64)
+    for _ in range(5):
+        await _call(governor, mailbox_traffic("m"), refused_s=1)
+    assert governor.concurrency(Service.OUTLOOK) == 16
+    for name in ("n", "o"):
+        await _call(governor, mailbox_traffic(name), refused_s=1)
+    assert governor.concurrency(Service.OUTLOOK) == 8
+
+
+@virtual_time
+async def test_concurrency_never_exceeds_what_was_found() -> None:
+    """The open requests of a service stay within its level."""
+    governor = _governor(outlook_in_flight=8)
+    open_now, most = 0, 0
+
+    async def call(number: int) -> None:
+        nonlocal open_now, most
+        async with governor.admission(mailbox_traffic(str(number)), Patience(1e9)):
+            open_now += 1
+            most = max(most, open_now)
+            await asyncio.sleep(1)
+            open_now -= 1
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(20):
+            group.create_task(call(number))
+    assert most == 2
+
+
+@virtual_time
+async def test_cancellation_gives_places_back() -> None:
+    """Cancelled callers, waiting or sending, leave no slot taken."""
+    governor = _governor(outlook_in_flight=4)
+    tasks = [asyncio.create_task(_call(governor, mailbox_traffic("m"), lasting_s=100)) for _ in range(8)]
+    await asyncio.sleep(1)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert await asyncio.wait_for(_call(governor, mailbox_traffic("m")), 1) == 1
+    assert governor._mailboxes._places == {}
+
+
+@virtual_time
+async def test_a_chat_is_asked_once_a_second() -> None:
+    """Pages of one chat keep their distance; other chats go in between."""
+    governor = _governor()
+    first = [await _call(governor, chat_traffic("c")) for _ in range(3)]
+    assert [round(at, 2) for at in first] == [0.0, 1.04, 2.08]
+
+
+@virtual_time
+async def test_waits_can_be_observed() -> None:
+    """The display sees which kind of scope waits, how long and how many; no identifier."""
+    governor = _governor()
+    await _call(governor, mailbox_traffic("secret-id"), refused_s=40)
+    waiting = asyncio.create_task(_call(governor, mailbox_traffic("secret-id")))
+    await asyncio.sleep(10)
+    (wait,) = governor.observe()
+    assert (wait.scope, wait.service, wait.seconds_left, wait.callers) == (
+        ScopeKind.MAILBOX,
+        Service.OUTLOOK,
+        30,
+        1,
+    )
+    assert "secret-id" not in repr(wait)
+    await waiting
+    assert governor.observe() == ()
+    assert governor.waited_s == 40
+
+
+@virtual_time
+async def test_without_retry_after_the_pause_grows_with_jitter() -> None:
+    """Full jitter between nothing and a range that grows each time."""
+    governor = Governor(Budgets(), clock=virtual_clock(random=lambda: 1.0))
+    lengths = []
+    for _ in range(3):
+        async with governor.admission(mailbox_traffic("m"), Patience(1e9)) as admission:
+            admission.refused(retry_after_s=None)
+        lengths.append(governor.observe()[0].seconds_left)
+    assert lengths == [4, 6, 9]
+
+
+def test_traffic_shows_no_identifier() -> None:
+    """Ids of mailboxes and chats stay out of every representation."""
+    assert "secret" not in repr(mailbox_traffic("secret")) + repr(chat_traffic("secret"))
