@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from connectors.graph.aadsts import refused
+from connectors.graph.aadsts import SERVICE_PATIENCE_S, refused
 from connectors.graph.auth import MOST_INVALIDATIONS, RENEW_AGAIN_S, Tokens
 from connectors.graph.credentials import ClientSecret
 from connectors.graph.issuer import Issued, NotIssued
@@ -34,7 +34,7 @@ class ScriptedIssuer:
         return step
 
 
-def _tokens(issuer: ScriptedIssuer) -> Tokens:
+def _tokens(issuer: ScriptedIssuer, *, patience_s: float = SERVICE_PATIENCE_S) -> Tokens:
     return Tokens(
         credential=ClientSecret("s"),
         client_id="app",
@@ -43,6 +43,7 @@ def _tokens(issuer: ScriptedIssuer) -> Tokens:
         scope="s",
         known_authority=False,
         network=Network(),
+        patience_s=patience_s,
         clock=virtual_clock(),
         issuer=issuer,
     )
@@ -141,6 +142,14 @@ async def test_patience_ends() -> None:
         await _tokens(ScriptedIssuer(*[_failing(70021)] * 10)).token()
     assert stopped.value.code == "AADSTS70021"
     assert 240 <= now_s() <= 300
+
+
+@virtual_time
+async def test_a_caller_may_have_less_patience() -> None:
+    """A diagnosis does not wait ten minutes for an answer."""
+    with pytest.raises(SourceRefused):
+        await _tokens(ScriptedIssuer(*[_failing(90033)] * 10), patience_s=30).token()
+    assert now_s() == 0
 
 
 @virtual_time

@@ -2,16 +2,21 @@
 
 import asyncio
 import gzip
+from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from connectors.graph.client import Ask, HttpOptions
-from connectors.graph.errors import End, Refusal
+from connectors.graph.client import Ask, GraphClient, HttpOptions
+from connectors.graph.errors import End, Refusal, outcome
+from connectors.graph.network import Network
 from connectors.graph.retry import RetryPolicy
+from connectors.graph.throttle import Governor
 from connectors.graph.traffic import Traffic, mailbox_traffic
-from tests.graph_server import Answer, ScriptedGraph, answer, refusal, scripted_graph
+from pipeline.errors import SourceRefused
+from tests.graph_server import Answer, FixedTokens, ScriptedGraph, answer, refusal, scripted_graph
+from tests.https_server import Told, served
 
 TRAFFIC = mailbox_traffic("m")
 
@@ -188,6 +193,33 @@ async def test_nobody_listening_is_a_network_failure() -> None:
         refused = await _refused(graph)
     assert (refused.code, refused.row.end) == ("connection_failed", End.NETWORK)
     assert "127" not in str(refused)
+
+
+async def test_the_proxy_of_the_environment_is_used() -> None:
+    """The request goes to the proxy, which sees the host it is meant for."""
+    async with scripted_graph(answer("{}")) as proxy:
+        network = Network.from_environment({"HTTP_PROXY": proxy.url})
+        client = GraphClient(
+            graph="http://graph.example.test", tokens=proxy.tokens, governor=Governor(), network=network
+        )
+        async with client:
+            ask = Ask(url=lambda: client.links.first("users", {}), traffic=TRAFFIC)
+            assert await client.fetch(ask, decode=_text, budget=client.budget()) == b"{}"
+        assert proxy.requests[0].headers["Host"] == "graph.example.test"
+
+
+async def test_an_untrusted_certificate_refuses_the_source(tmp_path: Path) -> None:
+    """No retry helps, and no token was sent; the remedy names the setting."""
+    with served(lambda _: Told(body={}), folder=tmp_path) as server:
+        client = GraphClient(graph=server.url, tokens=FixedTokens(), governor=Governor(), network=Network())
+        async with client:
+            ask = Ask(url=lambda: client.links.first("users", {}), traffic=TRAFFIC)
+            with pytest.raises(Refusal) as refused:
+                await client.fetch(ask, decode=_text, budget=client.budget())
+        assert server.asked == []
+    error = outcome(refused.value)
+    assert isinstance(error, SourceRefused)
+    assert "tenant.ca_file" in error.remedy
 
 
 async def test_unknown_codes_are_counted() -> None:

@@ -65,6 +65,16 @@ async def test_a_repeated_link_is_noticed() -> None:
         assert len(graph.requests) == 3
 
 
+async def test_a_repeated_link_with_empty_pages_between_is_noticed() -> None:
+    """An empty page may point to its own link; a loop that brings records a second time may not."""
+    patient = [page(next_link=NEXT), page(next_link=NEXT), page({"id": 1})]
+    async with scripted_graph(*patient) as graph:
+        assert await _read(graph) == [b'[{"id": 1}]']
+    a, b = page({"id": 1}, next_link=NEXT + "b"), page(next_link=NEXT + "a")
+    async with scripted_graph(a, b, a, b, a, b, page()) as graph:
+        assert (await _refused(graph)).code == "repeated_next_link"
+
+
 async def test_endless_empty_pages_are_noticed() -> None:
     """Each with a new link."""
     count = 0
@@ -100,6 +110,7 @@ async def test_a_foreign_link_gets_no_token(link: str) -> None:
         ('{"value": null}', "missing_value"),
         ('{"value": {}}', "missing_value"),
         ("[]", "malformed_json"),
+        ('{"value":' + "[" * 100_000 + "]" * 100_000 + "}", "malformed_json"),
         ('{"value": [], "@odata.nextLink": 7}', "malformed_json"),
         ('{"error": {"code": "x"}}', "error_in_success"),
         ('{"value": [], "error": {"code": "x"}}', "error_in_success"),

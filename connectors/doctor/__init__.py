@@ -1,0 +1,1 @@
+"""Examines what the connectors depend on: token, permissions, reachability, clock, restrictions of mailboxes."""

@@ -1,0 +1,122 @@
+"""The token of one application: one request at a time, renewed ahead of its end, kept while it is good.
+
+The last good token is our own copy: a token service that fails at minute 61 costs nothing while it is valid.
+A token has the permissions of the moment it was issued: every run begins with a fresh one, and a refusal that
+a newer one may heal asks for it through `invalidate`.
+    https://learn.microsoft.com/entra/identity-platform/access-tokens (checked 2026-11)
+Tokens are opaque: Microsoft may issue ones that nobody else can read, so nothing here looks inside.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+
+from connectors.graph.aadsts import SERVICE_PATIENCE_S
+from connectors.graph.clock import GraphClock
+from connectors.graph.credentials import Credential
+from connectors.graph.issuer import Issued, Issuer, MsalIssuer, NotIssued
+from connectors.graph.network import Network
+
+RENEW_AHEAD_S = 600.0  # before the end; a quarter of the lifetime where that is shorter
+RENEW_AGAIN_S = 60.0  # after a failed early renewal
+PAUSE_JITTER = 0.25  # workers of one application do not ask again all at once
+MOST_INVALIDATIONS = 5  # within ...
+INVALIDATION_PERIOD_S = 600.0  # ... this time: a permission that is missing stays missing with new tokens
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    value: str = field(repr=False)
+    renew_at_s: float
+    ends_at_s: float
+
+
+class Tokens:
+    """Bearer tokens of one application for one tenant's Graph."""
+
+    def __init__(
+        self,
+        *,
+        credential: Credential,
+        client_id: str,
+        tenant_id: str,
+        authority: str,
+        scope: str,
+        known_authority: bool,
+        network: Network,
+        patience_s: float = SERVICE_PATIENCE_S,
+        clock: GraphClock | None = None,
+        issuer: Issuer | None = None,
+    ) -> None:
+        """`authority`: scheme and host; `known_authority`: it is one of Microsoft's own, not an override.
+
+        `patience_s` bounds how long a fault that may pass is waited for.
+        """
+        self._issuer = issuer or MsalIssuer(
+            credential=credential,
+            client_id=client_id,
+            tenant_id=tenant_id,
+            authority=authority,
+            scope=scope,
+            known_authority=known_authority,
+            network=network,
+        )
+        self._patience_s = patience_s
+        self._clock = clock or GraphClock()
+        self._lock = asyncio.Lock()
+        self._held: _Held | None = None
+        self._invalidated_s: deque[float] = deque(maxlen=MOST_INVALIDATIONS)
+
+    async def token(self) -> str:
+        """A token that is valid now.
+
+        Raises:
+            SourceRefused: Entra gives none; `code` is its AADSTS code where it states one.
+        """
+        held = self._valid()
+        if held is not None and (self._clock.monotonic() < held.renew_at_s or self._lock.locked()):
+            return held.value  # fresh enough, or somebody else is renewing it
+        async with self._lock:
+            held = self._valid()
+            if held is not None and self._clock.monotonic() < held.renew_at_s:
+                return held.value  # renewed while we waited
+            return (await self._renewed(held)).value
+
+    def invalidate(self, refused: str) -> None:
+        """Graph did not accept this token: the next call gets a new one, unless too many were asked for."""
+        if self._held is None or self._held.value != refused:
+            return  # already replaced
+        now_s = self._clock.monotonic()
+        oldest_s = self._invalidated_s[0] if len(self._invalidated_s) == MOST_INVALIDATIONS else None
+        if oldest_s is None or now_s - oldest_s > INVALIDATION_PERIOD_S:
+            self._invalidated_s.append(now_s)
+            self._held = None
+
+    def _valid(self) -> _Held | None:
+        held = self._held
+        return held if held is not None and self._clock.monotonic() < held.ends_at_s else None
+
+    async def _renewed(self, held: _Held | None) -> _Held:
+        started_s = self._clock.monotonic()
+        while True:
+            try:
+                issued = await asyncio.to_thread(self._issuer.issue)
+            except NotIssued as failure:
+                now_s = self._clock.monotonic()
+                if held is not None and now_s < held.ends_at_s:
+                    self._held = _Held(held.value, now_s + RENEW_AGAIN_S, held.ends_at_s)
+                    return self._held
+                pause_s = failure.pause_s * (1 + PAUSE_JITTER * self._clock.random())
+                if now_s + pause_s - started_s > min(failure.patience_s, self._patience_s):
+                    raise failure.refusal from None
+                await self._clock.sleep(pause_s)
+            else:
+                self._held = _holding(issued, now_s=self._clock.monotonic())
+                return self._held
+
+
+def _holding(issued: Issued, *, now_s: float) -> _Held:
+    renew_s = issued.lifetime_s - min(RENEW_AHEAD_S, issued.lifetime_s / 4)
+    if issued.refresh_s is not None:
+        renew_s = min(renew_s, issued.refresh_s)
+    return _Held(issued.value, now_s + renew_s, now_s + issued.lifetime_s)

@@ -1,0 +1,118 @@
+"""How fast the export allows itself to ask, and the bookkeeping that keeps it there.
+
+Every budget stays `margin` below Microsoft's limit, because clocks and windows differ. Pacing is a generic
+cell rate algorithm: `burst` units may go at once, then one each `interval`; so any period of the limit's
+length sees at most burst + period/interval units, which the arithmetic below makes equal to the budget.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+from connectors.graph import limits
+from connectors.graph.traffic import Draw, Limit, Service
+
+BURST_SHARE = 0.1  # of a budget may go at once; the rest is spread over the period
+SWEEP_EVERY = 4_096  # reservations between two removals of the paces nobody has used for a while
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `units` in any `period_s` seconds."""
+
+    units: float
+    period_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budgets:
+    """What one run allows itself: Microsoft's limits, of which `paced` takes `margin` and `part` off."""
+
+    margin: float = 0.04
+    part: float = 1.0  # of everything; several workers, or a backfill beside the nightly run, divide it
+
+    mailbox: Rate = Rate(limits.MAILBOX_REQUESTS_PER_10_MIN, 600)
+    directory: Rate = Rate(limits.DIRECTORY_UNITS_PER_10_S_SMALL, 10)  # the tenant's size is not known beforehand
+    teams: Rate = Rate(limits.TEAMS_REQUESTS_PER_S, 1)
+    teams_export: Rate = Rate(limits.TEAMS_EXPORT_REQUESTS_PER_S, 1)
+    teams_chat: Rate = Rate(limits.TEAMS_REQUESTS_PER_S_PER_CHAT, 1)
+    teams_chat_list: Rate = Rate(limits.TEAMS_CHAT_LISTS_PER_S_PER_USER, 1)
+    call_record_list: Rate = Rate(limits.CALL_RECORD_LISTS_PER_20_S, 20)
+
+    per_mailbox_in_flight: int = limits.MAILBOX_REQUESTS_IN_FLIGHT
+    # Upper ends of the adaptive concurrency; it starts at a quarter of them and finds its own level.
+    outlook_in_flight: int = 128
+    directory_in_flight: int = 16
+    teams_in_flight: int = 64
+    calls_in_flight: int = 8
+
+    def share(self, part: float) -> Self:
+        """The same budgets for one of several consumers, which takes `part` (0 to 1] of each."""
+        if not 0 < part <= 1:
+            raise ValueError("a share is above 0 and at most 1")
+        return replace(self, part=self.part * part)
+
+    def paced(self, limit: Limit) -> Rate:
+        """The rate to keep: Microsoft's limit less the margin, times our part."""
+        rates: Mapping[Limit, Rate] = {
+            Limit.MAILBOX: self.mailbox,
+            Limit.DIRECTORY: self.directory,
+            Limit.TEAMS: self.teams,
+            Limit.TEAMS_EXPORT: self.teams_export,
+            Limit.TEAMS_CHAT: self.teams_chat,
+            Limit.TEAMS_CHAT_LIST: self.teams_chat_list,
+            Limit.CALL_RECORD_LIST: self.call_record_list,
+        }
+        rate = rates[limit]
+        return Rate(rate.units * (1 - self.margin) * self.part, rate.period_s)
+
+    def in_flight(self, service: Service) -> int:
+        """The most requests of a service that may ever be open at once."""
+        highest = {
+            Service.OUTLOOK: self.outlook_in_flight,
+            Service.DIRECTORY: self.directory_in_flight,
+            Service.TEAMS: self.teams_in_flight,
+            Service.CALLS: self.calls_in_flight,
+        }
+        return max(1, int(highest[service] * self.part))
+
+    @property
+    def mailbox_in_flight(self) -> int:
+        """The most requests that may be open at once for one mailbox."""
+        return max(1, int(self.per_mailbox_in_flight * self.part))
+
+
+class Paces:
+    """Hands out the instants at which requests may go, first come first served."""
+
+    def __init__(self, budgets: Budgets) -> None:
+        self._cells = {limit: _Cell.of(budgets.paced(limit)) for limit in Limit}
+        self._spent_until: dict[tuple[Limit, str], float] = {}
+        self._reservations = 0
+
+    def reserve(self, draw: Draw, *, now_s: float) -> float:
+        """The earliest instant the request may go; the units are taken from the budget at once."""
+        self._sweep(now_s)
+        cell = self._cells[draw.limit]
+        key = (draw.limit, draw.key)
+        spent_until = max(now_s, self._spent_until.get(key, 0.0)) + draw.units * cell.interval_s
+        self._spent_until[key] = spent_until
+        return max(now_s, spent_until - cell.burst * cell.interval_s)
+
+    def _sweep(self, now_s: float) -> None:
+        self._reservations += 1
+        if self._reservations % SWEEP_EVERY == 0:
+            self._spent_until = {key: until for key, until in self._spent_until.items() if until > now_s}
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    burst: float
+    interval_s: float
+
+    @classmethod
+    def of(cls, rate: Rate) -> Self:
+        if rate.units < 2:  # one at a time: there is no room for a burst beside the steady flow
+            return cls(1, rate.period_s / min(rate.units, 1))
+        burst = max(1.0, BURST_SHARE * rate.units)
+        return cls(burst, rate.period_s / (rate.units - burst))

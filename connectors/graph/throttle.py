@@ -1,0 +1,281 @@
+"""The governor: lets a request go when every limit allows it, and holds all callers when Graph refuses.
+
+A request passes, in this order, so that nobody waits while holding what others could use:
+  1. a slot of its mailbox (first come first served),
+  2. its turn in every budget it draws on (`connectors.graph.budgets`),
+  3. the fences of its scopes: while a Retry-After lasts, nobody calls inside its scope, since requests made
+     while throttled count too (https://learn.microsoft.com/graph/throttling, checked 2026-11),
+  4. a place among the open requests of its service. That number adapts: one more for each round of
+     successes, half of it on a refusal, so that an unpublished limit is found instead of hit again and again.
+
+One governor belongs to one run and is used on one event loop.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from connectors.graph.budgets import Budgets, Paces
+from connectors.graph.clock import GraphClock
+from connectors.graph.errors import GraphError
+from connectors.graph.traffic import Scope, ScopeKind, Service, Traffic
+
+START_SHARE = 0.25  # of the highest concurrency: where the adaptive one begins
+PAUSE_BASE_S = 4.0  # range of the first pause after a refusal that names none; it grows with each repeat
+SHORTEST_PAUSE_S = 0.5  # chance may say zero; a refusal is never answered at once
+PAUSE_GROWTH = 1.5  # a refusal right after a fence makes the next one longer
+MOST_REPEATS = 20  # growth stops there; a power without end would overflow
+LONGEST_PAUSE_S = 600.0  # how long such growth may make a fence; a longer Retry-After is kept as it is
+PAUSE_JITTER = 0.1  # fences end a little later than asked, and not all at the same moment
+SPREAD_SCOPES = 3  # refusals of so many mailboxes or chats ...
+SPREAD_S = 30.0  # ... within so many seconds are the service's, not the mailboxes'
+
+
+class FenceTooLong(GraphError):
+    """The fence of a scope lasts longer than the caller may wait."""
+
+
+class Patience:
+    """How many seconds one unit may still spend behind fences, and behind one of them."""
+
+    def __init__(self, seconds: float, *, longest_s: float = float("inf")) -> None:
+        self.left_s = seconds
+        self.longest_s = longest_s
+
+    def spend(self, seconds: float) -> None:
+        self.left_s -= seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A fence that is up, for the progress display."""
+
+    scope: ScopeKind
+    service: Service
+    seconds_left: float
+    callers: int
+
+
+class Admission:
+    """The permission to send one request, and what came of it."""
+
+    def __init__(self, governor: "Governor", traffic: Traffic, started_s: float) -> None:
+        self._governor = governor
+        self._traffic = traffic
+        self._started_s = started_s
+
+    def succeeded(self) -> None:
+        """Graph answered: the scope is fine, the service can bear a little more."""
+        self._governor.note_success(self._traffic, self._started_s)
+
+    def refused(self, *, retry_after_s: float | None, scope: Scope | None = None) -> None:
+        """Graph throttled: nobody calls in the scope until its Retry-After is over."""
+        self._governor.note_refusal(
+            self._traffic, self._started_s, retry_after_s=retry_after_s, scope=scope or self._traffic.scope
+        )
+
+
+class Governor:
+    """All throttling of one run."""
+
+    def __init__(self, budgets: Budgets | None = None, *, clock: GraphClock | None = None) -> None:
+        self._budgets = budgets or Budgets()
+        self._clock = clock or GraphClock()
+        self._paces = Paces(self._budgets)
+        self._mailboxes = _MailboxSlots(self._budgets.mailbox_in_flight)
+        self._fences: dict[Scope, _Fence] = {}
+        self._services = {service: _Adaptive(self._budgets.in_flight(service)) for service in Service}
+        self._refused_lately: dict[Service, deque[tuple[float, Scope]]] = {service: deque() for service in Service}
+        self.waited_s = 0.0  # behind fences, all callers together
+
+    @asynccontextmanager
+    async def admission(self, traffic: Traffic, patience: Patience) -> AsyncIterator[Admission]:
+        """Wait until the request may go, and hold its slots while it is open.
+
+        Raises:
+            FenceTooLong: the wait would exceed `patience`; nothing was sent.
+        """
+        service = self._services[traffic.service]
+        async with self._mailboxes.slot(traffic.scope):
+            await self._turn(traffic)
+            while True:
+                await self._behind_fences(traffic, patience)
+                await service.places.take()
+                if self._fence_of(traffic) is None:
+                    break
+                service.places.give_back()  # a fence went up while we queued
+            try:
+                yield Admission(self, traffic, self._clock.monotonic())
+            finally:
+                service.places.give_back()
+
+    def observe(self) -> tuple[Wait, ...]:
+        """The fences that are up, longest first."""
+        now_s = self._clock.monotonic()
+        waits = [
+            Wait(scope.kind, fence.service, fence.until_s - now_s, fence.callers)
+            for scope, fence in self._fences.items()
+            if fence.until_s > now_s
+        ]
+        return tuple(sorted(waits, key=lambda wait: wait.seconds_left, reverse=True))
+
+    def concurrency(self, service: Service) -> int:
+        """How many requests of the service may be open at once, as found so far."""
+        return self._services[service].places.limit
+
+    def note_success(self, traffic: Traffic, started_s: float) -> None:
+        self._services[traffic.service].raise_a_little()
+        for scope in traffic.scopes:
+            fence = self._fences.get(scope)
+            if fence is not None and started_s >= fence.until_s:
+                del self._fences[scope]
+
+    def note_refusal(self, traffic: Traffic, started_s: float, *, retry_after_s: float | None, scope: Scope) -> None:
+        now_s = self._clock.monotonic()
+        fence = self._fences.get(scope)
+        if fence is None:
+            fence = self._fences[scope] = _Fence(traffic.service)
+        elif started_s >= fence.until_s:
+            fence.repeats += 1  # somebody waited the fence out and was refused again
+        fence.until_s = max(fence.until_s, now_s + self._pause(retry_after_s, fence.repeats))
+        if scope.kind in (ScopeKind.APP, ScopeKind.SERVICE) or self._is_widespread(traffic.service, scope, now_s):
+            self._services[traffic.service].halve(started_s=started_s, now_s=now_s)
+
+    def _pause(self, retry_after_s: float | None, repeats: int) -> float:
+        growth = PAUSE_GROWTH ** min(repeats, MOST_REPEATS)
+        if retry_after_s is None:
+            return max(SHORTEST_PAUSE_S, self._clock.random() * min(LONGEST_PAUSE_S, PAUSE_BASE_S * growth))
+        pause = max(retry_after_s, min(LONGEST_PAUSE_S, retry_after_s * growth))
+        return pause * (1 + PAUSE_JITTER * self._clock.random())
+
+    def _is_widespread(self, service: Service, scope: Scope, now_s: float) -> bool:
+        lately = self._refused_lately[service]
+        lately.append((now_s, scope))
+        while lately[0][0] < now_s - SPREAD_S:
+            lately.popleft()
+        return len({refused for _, refused in lately}) >= SPREAD_SCOPES
+
+    async def _turn(self, traffic: Traffic) -> None:
+        now_s = self._clock.monotonic()
+        at_s = max(self._paces.reserve(draw, now_s=now_s) for draw in traffic.draws)
+        if at_s > now_s:
+            await self._clock.sleep(at_s - now_s)
+
+    async def _behind_fences(self, traffic: Traffic, patience: Patience) -> None:
+        while (fence := self._fence_of(traffic)) is not None:
+            wait_s = fence.until_s - self._clock.monotonic()
+            if wait_s > min(patience.left_s, patience.longest_s):
+                raise FenceTooLong
+            patience.spend(wait_s)
+            self.waited_s += wait_s
+            fence.callers += 1
+            try:
+                await self._clock.sleep(wait_s)
+            finally:
+                fence.callers -= 1
+
+    def _fence_of(self, traffic: Traffic) -> "_Fence | None":
+        """The fence that holds this request the longest, if any is up."""
+        now_s = self._clock.monotonic()
+        fences = (self._fences.get(scope) for scope in traffic.scopes)
+        up = [fence for fence in fences if fence is not None and fence.until_s > now_s]
+        return max(up, key=lambda fence: fence.until_s, default=None)
+
+
+class _Fence:
+    """Nobody calls before `until_s`; `repeats` counts refusals that came right after it."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.until_s = 0.0
+        self.repeats = 0
+        self.callers = 0
+
+
+class _Places:
+    """A first-come-first-served limit of open requests that may change while it is in use."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._taken = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def is_full(self) -> bool:
+        return self._taken >= self.limit
+
+    @property
+    def is_idle(self) -> bool:
+        return self._taken == 0 and not self._queue
+
+    async def take(self) -> None:
+        if self._taken < self.limit and not self._queue:
+            self._taken += 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give_back()  # the place was handed over in the moment we were cancelled
+            raise
+
+    def give_back(self) -> None:
+        self._taken -= 1
+        self.hand_out()
+
+    def hand_out(self) -> None:
+        while self._queue and self._taken < self.limit:
+            turn = self._queue.popleft()
+            if not turn.done():
+                self._taken += 1
+                turn.set_result(None)
+
+
+class _Adaptive:
+    """Additive increase, multiplicative decrease of the open requests of one service."""
+
+    def __init__(self, highest: int) -> None:
+        self._highest = highest
+        self._level = max(1.0, highest * START_SHARE)
+        self._halved_at_s = float("-inf")
+        self.places = _Places(int(self._level))
+
+    def raise_a_little(self) -> None:
+        if self.places.is_full:  # a level that nobody uses proves nothing
+            self._set(min(self._highest, self._level + 1 / self._level))
+
+    def halve(self, *, started_s: float, now_s: float) -> None:
+        if started_s >= self._halved_at_s:  # a request sent before the last decrease tells nothing new
+            self._halved_at_s = now_s
+            self._set(max(1.0, self._level / 2))
+
+    def _set(self, level: float) -> None:
+        self._level = level
+        self.places.limit = int(level)
+        self.places.hand_out()
+
+
+class _MailboxSlots:
+    """So many open requests for each mailbox; only mailboxes in use take memory."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._places: dict[str, _Places] = {}
+
+    @asynccontextmanager
+    async def slot(self, scope: Scope) -> AsyncIterator[None]:
+        if scope.kind is not ScopeKind.MAILBOX:
+            yield
+            return
+        places = self._places.setdefault(scope.key, _Places(self._limit))
+        await places.take()
+        try:
+            yield
+        finally:
+            places.give_back()
+            if places.is_idle:
+                self._places.pop(scope.key, None)

@@ -1,0 +1,108 @@
+"""What a request counts against: the service it loads, the budgets it draws on, the scope of a refusal.
+
+Limits overlap: each request is checked against several, and the first one reached refuses.
+https://learn.microsoft.com/graph/throttling (checked 2026-11)
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from connectors.graph.limits import (
+    GROUP_MEMBERS_LIST_UNITS,
+    GROUPS_LIST_UNITS,
+    SELECT_UNITS,
+    USERS_LIST_UNITS,
+)
+
+
+class Service(StrEnum):
+    OUTLOOK = "outlook"
+    DIRECTORY = "directory"
+    TEAMS = "teams"
+    CALLS = "calls"
+
+
+class ScopeKind(StrEnum):
+    APP = "app"
+    SERVICE = "service"
+    MAILBOX = "mailbox"
+    CHAT = "chat"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whom a refusal concerns. `key` is an object id, except for a service, whose name it is."""
+
+    kind: ScopeKind
+    key: str = field(default="", repr=False)
+
+
+APP_SCOPE = Scope(ScopeKind.APP)
+
+
+def service_scope(service: Service) -> Scope:
+    return Scope(ScopeKind.SERVICE, service)
+
+
+class Limit(StrEnum):
+    """The rates a request can draw on; `connectors.graph.budgets` holds the numbers."""
+
+    MAILBOX = "mailbox"
+    DIRECTORY = "directory"
+    TEAMS = "teams"
+    TEAMS_EXPORT = "teams_export"
+    TEAMS_CHAT = "teams_chat"
+    TEAMS_CHAT_LIST = "teams_chat_list"
+    CALL_RECORD_LIST = "call_record_list"
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Units taken from one budget; `key` tells the budgets of several mailboxes or chats apart."""
+
+    limit: Limit
+    key: str = field(default="", repr=False)
+    units: float = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    service: Service
+    scope: Scope  # the narrowest one a refusal may speak of
+    draws: tuple[Draw, ...]
+
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """Every scope whose fence holds this request."""
+        return tuple(dict.fromkeys((APP_SCOPE, service_scope(self.service), self.scope)))
+
+
+def mailbox_traffic(user_id: str) -> Traffic:
+    """A request that Exchange answers from one mailbox: messages, events, settings."""
+    return Traffic(Service.OUTLOOK, Scope(ScopeKind.MAILBOX, user_id), (Draw(Limit.MAILBOX, user_id),))
+
+
+def directory_traffic(units: float) -> Traffic:
+    """A request to Entra that costs `units` resource units."""
+    return Traffic(Service.DIRECTORY, service_scope(Service.DIRECTORY), (Draw(Limit.DIRECTORY, units=max(units, 1)),))
+
+
+USERS_TRAFFIC = directory_traffic(USERS_LIST_UNITS + SELECT_UNITS)
+GROUPS_TRAFFIC = directory_traffic(GROUPS_LIST_UNITS + SELECT_UNITS)
+GROUP_MEMBERS_TRAFFIC = directory_traffic(GROUP_MEMBERS_LIST_UNITS + SELECT_UNITS)
+
+
+def chat_list_traffic(user_id: str) -> Traffic:
+    """A page of the chats of one user."""
+    draws = (Draw(Limit.TEAMS), Draw(Limit.TEAMS_CHAT_LIST, user_id))
+    return Traffic(Service.TEAMS, service_scope(Service.TEAMS), draws)
+
+
+def chat_traffic(chat_id: str) -> Traffic:
+    """A request about one chat, such as the list of its members."""
+    draws = (Draw(Limit.TEAMS), Draw(Limit.TEAMS_CHAT, chat_id))
+    return Traffic(Service.TEAMS, Scope(ScopeKind.CHAT, chat_id), draws)
+
+
+TEAMS_EXPORT_TRAFFIC = Traffic(Service.TEAMS, service_scope(Service.TEAMS), (Draw(Limit.TEAMS_EXPORT),))
+CALL_RECORD_LIST_TRAFFIC = Traffic(Service.CALLS, service_scope(Service.CALLS), (Draw(Limit.CALL_RECORD_LIST),))

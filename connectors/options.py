@@ -1,0 +1,15 @@
+"""What the connectors need to know of the settings."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectorOptions:
+    """Defaults are those of the settings file."""
+
+    settle_teams: timedelta = timedelta(hours=24)
+    overlap_calendar: timedelta = timedelta(days=7)
+    calendar_ahead: timedelta = timedelta(0)
+    include_guests: bool = False
+    mail_folders: tuple[str, ...] | None = None  # None: the whole mailbox
