@@ -1,1 +1,1 @@
-"""Object stores behind one interface: local folder, memory."""
+"""Object stores behind one interface: local folder, memory, S3, Google Cloud Storage."""

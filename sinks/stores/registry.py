@@ -1,10 +1,13 @@
 """Which store serves a location. A cloud's SDK is imported when a location needs it, not before."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from config.locations import Location
 from config.model import Storage
+from pipeline.errors import StoreRefused
 from pipeline.ports import Destination, StateStore
 from sinks.stores.local import LocalDestination, LocalState
 
@@ -38,8 +41,16 @@ def open_destination(location: Location, storage: Storage) -> OpenDestination:
     match location.scheme:
         case "file":
             return LocalDestination(Path(location.path))
-        case _:
-            raise NotImplementedError(storage)
+        case "s3":
+            with _sdk("s3"):
+                from sinks.stores.s3 import S3Destination  # noqa: PLC0415 - imports boto3
+
+            return S3Destination(location, storage)
+        case "gs":
+            with _sdk("gcs"):
+                from sinks.stores.gcs import GcsDestination  # noqa: PLC0415 - imports its SDK
+
+            return GcsDestination(location, storage)
 
 
 def open_state(location: Location, storage: Storage) -> OpenState:
@@ -51,5 +62,24 @@ def open_state(location: Location, storage: Storage) -> OpenState:
     match location.scheme:
         case "file":
             return LocalState(Path(location.path))
-        case _:
-            raise NotImplementedError(storage)
+        case "s3":
+            with _sdk("s3"):
+                from sinks.stores.s3 import S3State  # noqa: PLC0415 - imports boto3
+
+            return S3State(location, storage)
+        case "gs":
+            with _sdk("gcs"):
+                from sinks.stores.gcs import GcsState  # noqa: PLC0415 - imports its SDK
+
+            return GcsState(location, storage)
+
+
+@contextmanager
+def _sdk(extra: str) -> Iterator[None]:
+    """Say how to install what is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise StoreRefused(
+            f"{error.name} is not installed; install m365-export with its extra: pip install 'm365-export[{extra}]'"
+        ) from None

@@ -15,6 +15,7 @@ from config.model import Storage
 from sinks.stores.local import LocalDestination, LocalState
 from sinks.stores.memory import MemoryBucket, MemoryStore
 from sinks.stores.registry import OpenDestination, OpenState, open_destination, open_state
+from tests.servers.gcs import StrictFront
 
 Store = TypeVar("Store", OpenDestination, OpenState)
 
@@ -65,6 +66,27 @@ def s3_backend(stack: AsyncExitStack, url: str, **settings: Any) -> Backend:
         assert all(entry["Key"].startswith(prefix) for entry in listed)
         keys = [entry["Key"] for entry in listed if not entry["Key"].startswith(f"{prefix}_probe/")]
         return {key.removeprefix(prefix): client.get_object(Bucket=out.bucket, Key=key)["Body"].read() for key in keys}
+
+    return Backend(
+        lambda: _closing(stack, open_destination(out, storage)),
+        lambda: _closing(stack, open_state(state, storage)),
+        visible,
+    )
+
+
+def gcs_backend(stack: AsyncExitStack, url: str, front: StrictFront, **settings: Any) -> Backend:
+    """Two new buckets on a server, each with a prefix."""
+    storage = Storage(endpoint_url=url, **settings)
+    number = next(_numbers)
+    out, state = Location("gs", f"out-{number}", "m365/export"), Location("gs", f"state-{number}", "")
+    for location in (out, state):
+        front.storage.create_bucket(location.bucket, {"name": location.bucket})
+
+    def visible() -> dict[str, bytes]:
+        prefix, objects = f"{out.path}/", front.objects(out.bucket)
+        assert all(name.startswith(prefix) for name in objects)
+        found = {name.removeprefix(prefix): content for name, content in objects.items()}
+        return {key: content for key, content in found.items() if not key.startswith("_probe/")}
 
     return Backend(
         lambda: _closing(stack, open_destination(out, storage)),

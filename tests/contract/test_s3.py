@@ -1,7 +1,9 @@
 """What S3 adds to the contract: odd stores, lost answers, missing rights."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -51,6 +53,26 @@ async def test_lost_answer_to_a_completion_is_our_own_success(
 
     front.dialect.forbids = frozenset()
     assert backend.visible() == {KEY: b"rows"}
+
+
+async def test_an_upload_older_than_lifecycle_rules_is_read_or_not_guessed(
+    s3: tuple[str, StrictFront], stack: AsyncExitStack
+) -> None:
+    """After a day a vanished upload may have been aborted by a rule, so it is no proof any more."""
+    url, front = s3
+    backend = s3_backend(stack, url)
+    upload = await sealed(backend.destination(), b"rows")
+    assert await upload.publish() is True
+    front.dialect.recompletion = "gone"
+    name, upload_id, identity, _, etags = json.loads(upload.token)
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    old = json.dumps([name, upload_id, identity, yesterday, etags])
+
+    assert await (await backend.destination().attach(KEY, old)).publish() is True
+    front.dialect.forbids = NO_READING
+    assert await (await backend.destination().attach(KEY, upload.token)).publish() is True
+    with pytest.raises(StoreRefused, match="cannot be known"):
+        await (await backend.destination().attach(KEY, old)).publish()
 
 
 @pytest.mark.parametrize("forbids", [frozenset(), NO_READING])
@@ -117,7 +139,8 @@ async def test_small_single_upload_travels_in_its_token(s3: tuple[str, StrictFro
         await (await backend.destination().attach(KEY, large.token)).publish()
     assert await (await backend.destination().attach(KEY, small.token)).publish() is True
     assert backend.visible() == {KEY: bytes(60_000)}
-    await large.abort()
+    for upload in (small, large):
+        await upload.abort()
 
 
 async def test_single_puts_need_reading(s3: tuple[str, StrictFront], stack: AsyncExitStack) -> None:
@@ -277,7 +300,6 @@ async def test_missing_bucket_and_credentials_are_refusals(
         await backend.destination().prove()
 
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     with pytest.raises(StoreRefused, match="no credentials"):
         await backend.state().read("k")
 
@@ -311,3 +333,14 @@ async def test_encryption_and_payer_go_with_the_writes(s3: tuple[str, StrictFron
     keyed = [operation for operation, headers in calls if "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION" in headers]
     assert set(keyed) == {"begin", "put"}
     assert all("HTTP_CONTENT_MD5" in headers for operation, headers in calls if operation in {"put", "part"})
+
+
+@pytest.mark.long
+async def test_an_older_store_gets_single_puts_with_real_refusals(ceph: str, stack: AsyncExitStack) -> None:
+    """Ceph 16 ignores the condition on completion: it is found out, and its conditional puts are used."""
+    backend = s3_backend(stack, ceph)
+    winner, loser = [await sealed(backend.destination(), word) for word in (b"first", b"second")]
+    assert winner.token.startswith('["single"')
+
+    assert [await winner.publish(), await loser.publish()] == [True, False]
+    assert backend.visible() == {KEY: b"first"}
