@@ -1,0 +1,253 @@
+"""What happens to a request to Graph: route, token, roles, limits, faults, endpoint, answer."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from hashlib import blake2b
+from typing import Any
+from urllib.parse import unquote_plus
+
+from aiohttp import web
+
+from connectors.emulator import wire
+from connectors.emulator.call import Call, Page, Service
+from connectors.emulator.counters import Counters
+from connectors.emulator.directory_api import resource_units
+from connectors.emulator.errors import (
+    GraphError,
+    bad_query,
+    directory_denied,
+    mailbox_denied,
+    not_authenticated,
+    teams_denied,
+)
+from connectors.emulator.fault_desk import FaultDesk
+from connectors.emulator.faults import Effect, Fault
+from connectors.emulator.paging import BrokenLink, Links, Place
+from connectors.emulator.routes import Route, find_route
+from connectors.emulator.tenant import Tenant
+from connectors.emulator.throttles import Throttles
+from connectors.emulator.tokens import Grant, TokenService
+
+_FOREIGN_BASE = "https://graph.elsewhere.example"
+
+
+class GraphService:
+    """Answers requests under /v1.0 and /beta. `base` is the scheme, host and port of next links."""
+
+    def __init__(
+        self,
+        tenant: Tenant,
+        *,
+        base: str,
+        tokens: TokenService,
+        throttles: Throttles,
+        counters: Counters,
+        desk: FaultDesk,
+    ) -> None:
+        self._tenant = tenant
+        self._base = base
+        self._tokens = tokens
+        self._throttles = throttles
+        self._counters = counters
+        self._desk = desk
+        self._links = Links(blake2b(b"%d" % tenant.seed).digest())
+
+    async def handle(self, request: web.BaseRequest, *, version: str, path: str) -> web.StreamResponse:
+        """The answer, already sent where a mailbox's slot had to be held until its end."""
+        kind = "unknown"
+        try:
+            route, keys = find_route(path)
+            kind = route.kind
+            self._counters.requests[kind] += 1
+            grant = self._authorized(request, route, keys)
+            return await self._admitted(request, version, route, keys, grant)
+        except GraphError as error:
+            self._counters.refusals[f"{error.status} {kind}"] += 1
+            return wire.refusal(error, request)
+
+    def _authorized(self, request: web.BaseRequest, route: Route, keys: Mapping[str, str]) -> Grant:
+        """The token's grant. Roles count, and for Exchange also what was granted there and no token shows."""
+        if request.method != "GET":
+            message = "Specified HTTP method is not allowed for the request target."
+            raise GraphError(405, "Request_BadRequest", message)
+        header = request.headers.get("Authorization")
+        if header is None:
+            raise not_authenticated("Access token is empty.")
+        grant = self._tokens.check(header)
+        if grant is None:
+            raise not_authenticated("Lifetime validation failed, the token is expired.")
+        if set(route.roles) & set(grant.roles):
+            return grant
+        if route.service is Service.DIRECTORY:
+            raise directory_denied()
+        if route.service is Service.TEAMS:
+            raise teams_denied(route.roles, grant.roles)
+        if self._user_id(keys) not in grant.app.rbac_mailboxes:
+            raise mailbox_denied()
+        return grant
+
+    async def _admitted(
+        self, request: web.BaseRequest, version: str, route: Route, keys: dict[str, str], grant: Grant
+    ) -> web.StreamResponse:
+        """A request that may be made, as far as limits and faults let it through."""
+        user_id, scope = self._user_id(keys), self._scope(route, keys)
+        self._throttles.arrive(scope)
+        try:
+            with self._slot(route, grant, user_id):
+                path = request.raw_path.partition("?")[0]
+                fault = self._desk.strike(kind=route.kind, path=path, mailbox=user_id)
+                if fault is not None and fault.effect is Effect.ANSWER:
+                    self._counters.refusals[f"{fault.status} {route.kind}"] += 1
+                    if fault.status == 429:
+                        self._throttles.fence(scope, seconds=wire.seconds_to_wait(fault.retry_after))
+                    return wire.fault_answer(fault, request)
+                await self._desk.wait(fault)
+                headers = self._take_budget(request, route, keys, grant)
+                response = self._answer(request, version, route, keys, grant, fault, headers)
+                return await wire.send(request, response, fault)
+        except GraphError as error:
+            if error.status == 429:
+                self._throttles.fence(scope, seconds=wire.seconds_to_wait(error.headers.get("Retry-After")))
+            raise
+
+    def _answer(
+        self,
+        request: web.BaseRequest,
+        version: str,
+        route: Route,
+        keys: dict[str, str],
+        grant: Grant,
+        fault: Fault | None,
+        headers: Mapping[str, str],
+    ) -> web.Response:
+        options = _options(request.raw_path)
+        place = self._place(request.raw_path, route)
+        if route.selects and "$select" not in options:
+            self._counters.without_select[route.kind] += 1
+        path = route.link_path(keys)
+        call = Call(
+            tenant=self._tenant,
+            grant=grant,
+            keys=keys,
+            options=options,
+            headers=request.headers,
+            place=place or Place(position=_skip(options, route)),
+            is_next_page=place is not None,
+            roll=lambda purpose: _roll(purpose, path, place),
+        )
+        reply = route.endpoint(call)
+        self._counters.records[route.kind] += len(reply.page.records) if reply.page else 1
+        page = reply.page
+        body: dict[str, Any] = {"@odata.context": f"{self._base}/{version}/$metadata#{path}"}
+        if page is None:
+            body |= reply.record or {}
+        else:
+            if fault is not None and fault.effect is Effect.EMPTY_PAGE:
+                page = Page(records=[], next_position=call.place.position)
+            body |= self._collection(page, route, f"/{version}/{path}", options, fault)
+        response = wire.graph_answer(body, request, {**headers, **reply.headers})
+        self._counters.bytes_sent += len(response.body) if isinstance(response.body, bytes) else 0
+        return response
+
+    def _collection(
+        self, page: Page, route: Route, path: str, options: Mapping[str, str], fault: Fault | None
+    ) -> dict[str, Any]:
+        body: dict[str, Any] = {}
+        if page.count is not None:
+            body["@odata.count"] = page.count
+        elif route.service is Service.TEAMS:
+            body["@odata.count"] = len(page.records)  # of this page, not of the collection
+        if page.next_position is not None:
+            body["@odata.nextLink"] = self._next_link(page, page.next_position, route, path, options, fault)
+        body["value"] = page.records
+        return body
+
+    def _next_link(
+        self,
+        page: Page,
+        position: int,
+        route: Route,
+        path: str,
+        options: Mapping[str, str],
+        fault: Fault | None,
+    ) -> str:
+        kept = {name: value for name, value in options.items() if name not in ("$skip", "$skiptoken")}
+        if route.service is Service.OUTLOOK:
+            kept["$skip"] = str(position)
+        base, effect = self._base, fault.effect if fault is not None else None
+        if effect is Effect.FOREIGN_LINK:
+            base = _FOREIGN_BASE
+        if effect is Effect.BROKEN_LINK:
+            path = path.replace("users('", "users//('", 1)
+        place = Place(
+            position=position,
+            after_empty=page.next_is_after_empty,
+            issued_at=self._tenant.clock.now.timestamp(),
+        )
+        return self._links.write(base, path, kept, place)
+
+    def _place(self, target: str, route: Route) -> Place | None:
+        """Where the requested page begins. Raises GraphError for a link that is not ours, or not any more."""
+        try:
+            place = self._links.read(target)
+        except BrokenLink:
+            code = "Request_BadRequest" if route.service is Service.DIRECTORY else "BadRequest"
+            raise bad_query("Invalid page token value specified.", code=code) from None
+        lifetime = self._tenant.profile.page_token_lifetime_s
+        if place is None or lifetime is None or self._tenant.clock.now.timestamp() < place.issued_at + lifetime:
+            return place
+        if route.service is Service.DIRECTORY:
+            raise GraphError(400, "Directory_ExpiredPageToken", "The specified page token value has expired.")
+        raise GraphError(410, "syncStateNotFound", "The page token has expired.")
+
+    def _slot(self, route: Route, grant: Grant, user_id: str) -> AbstractContextManager[None]:
+        """A place in the mailbox, for requests to one."""
+        if route.service is not Service.OUTLOOK:
+            return nullcontext()
+        return self._throttles.mailbox(grant.app.client_id, user_id)
+
+    def _take_budget(
+        self, request: web.BaseRequest, route: Route, keys: Mapping[str, str], grant: Grant
+    ) -> Mapping[str, str]:
+        app_id = grant.app.client_id
+        if route.service is Service.DIRECTORY:
+            units = resource_units(route.kind, _options(request.raw_path))
+            return self._throttles.directory(units, app_id=app_id, tenant_id=self._tenant.id)
+        if route.service is Service.TEAMS:
+            self._throttles.teams(route.kind, app_id=app_id, chat_id=keys.get("chat"), user_id=keys.get("user"))
+        return {}
+
+    def _user_id(self, keys: Mapping[str, str]) -> str:
+        """The object id of the user in the path, whichever name the path uses."""
+        person = self._tenant.people.find(keys.get("user", ""))
+        return person.id if person is not None else keys.get("user", "")
+
+    def _scope(self, route: Route, keys: Mapping[str, str]) -> str:
+        """What a Retry-After is about: the mailbox, the chat, or requests of this kind."""
+        if route.service is Service.OUTLOOK:
+            return f"mailbox {self._user_id(keys)}"
+        if route.service is Service.TEAMS:
+            return f"{route.kind} {keys.get('chat', keys.get('user', ''))}"
+        return "directory"
+
+
+def _options(target: str) -> dict[str, str]:
+    """The query options. Their names count in any case, but only with the $ that belongs to them."""
+    options = {}
+    for part in target.partition("?")[2].split("&"):
+        name, _, value = part.partition("=")
+        if name:
+            options[unquote_plus(name).lower()] = unquote_plus(value)
+    return options
+
+
+def _skip(options: Mapping[str, str], route: Route) -> int:
+    """A `$skip` that the client chose itself; only Exchange takes it."""
+    text = options.get("$skip", "0")
+    return int(text) if text.isdigit() and route.service is Service.OUTLOOK else 0
+
+
+def _roll(purpose: str, path: str, place: Place | None) -> float:
+    """A number in [0, 1) for one page: the same request is always answered alike."""
+    name = f"{purpose} {path} {place.position if place else 0}"
+    return int.from_bytes(blake2b(name.encode(), digest_size=4).digest()) / 2**32

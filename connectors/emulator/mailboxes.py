@@ -1,0 +1,176 @@
+"""What lies in each mailbox now: the endless row of copies up to the tenant's present, deliveries and removals."""
+
+import struct
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from connectors.emulator.clock import Clock
+from connectors.emulator.folders import FOLDERS
+from connectors.emulator.letters import Copy, Letter, Letters, Role
+from connectors.emulator.noise import Noise, spread
+from connectors.emulator.people import OUTSIDERS, People, Person
+
+_FIRST_DELIVERY = 1 << 40  # places from here on are deliveries; a row is never that long
+_COUNTED_ONE_BY_ONE = 20_000  # folder counts of longer mailboxes are extrapolated from their first copies
+_RECEIVED_IN = ("archive", "deleteditems", "junkemail", "clients", "contracts", "disputes", "teamchat", "clutter")
+
+
+class Mailboxes:
+    """All mailboxes; a mailbox that nobody delivered to costs no memory."""
+
+    def __init__(self, noise: Noise, people: People, letters: Letters, *, clock: Clock, first_ticks: int) -> None:
+        self._noise = noise
+        self._people = people
+        self._letters = letters
+        self._clock = clock
+        self._first_ticks = first_ticks
+        self._delivered: dict[int, list[Copy]] = {}
+        self._removed: set[tuple[int, int]] = set()
+        self._delivery_count = 0
+        self._prefix = lru_cache(maxsize=8_192)(self._prefix_of)
+        self._counts = lru_cache(maxsize=1_024)(self._counts_until)
+
+    def window(self, owner: Person, *, start: int | None = None, end: int | None = None) -> "MailWindow":
+        """The copies received in [start, end) ticks, as far as they lie in the past."""
+        start = self._first_ticks if start is None else max(start, self._first_ticks)
+        now = self._clock.ticks + 1
+        end = max(start, now if end is None else min(end, now))
+        extra = self._delivered.get(owner.number, [])
+        return MailWindow(
+            letters=self._letters,
+            owner=owner,
+            first=self._letters.place_at(owner, start),
+            stop=self._letters.place_at(owner, end),
+            extra=extra[bisect_left(extra, start, key=_ticks) : bisect_left(extra, end, key=_ticks)],
+        )
+
+    @property
+    def has_removals(self) -> bool:
+        """Anything was ever deleted for good."""
+        return bool(self._removed)
+
+    def is_removed(self, copy: Copy) -> bool:
+        """It was deleted for good."""
+        return (copy.owner.number, copy.place) in self._removed
+
+    def deliver(self, owner: Person, *, count: int, ticks: int, subject: str | None) -> list[Copy]:
+        """Puts new letters of outsiders into a mailbox, all at one instant."""
+        copies = []
+        for _ in range(count):
+            number = self._delivery_count
+            self._delivery_count += 1
+            noise = self._noise.bytes("delivery", owner.number, number)
+            letter = Letter(
+                key=f"d{owner.number}.{number}",
+                noise=noise,
+                ticks=ticks,
+                digits=7 if ticks % 10_000_000 else 0,
+                sender=self._people.outsider(spread(noise[11:13], OUTSIDERS)),
+                to=[owner.recipient],
+                cc=[],
+                bcc=[],
+                thread=f"d{number}",
+                subject=subject,
+            )
+            copies.append(Copy(owner, _FIRST_DELIVERY + number, letter, Role.RECEIVED))
+            insort(self._delivered.setdefault(owner.number, []), copies[-1], key=_ticks)
+        return copies
+
+    def remove(self, owner: Person, message_id: str) -> None:
+        """Deletes a message for good. Raises KeyError where it is not a message id of this mailbox."""
+        try:
+            place, number = struct.unpack(">qI", urlsafe_b64decode(message_id[-20:-4]))
+        except (ValueError, struct.error) as error:
+            raise KeyError("not a message id") from error
+        if number != owner.number:
+            raise KeyError("an id of another mailbox")
+        self._removed.add((number, place))
+
+    def message_id(self, copy: Copy, *, immutable: bool) -> str:
+        """The id in the default or in the immutable format; of the same length, not of the same characters."""
+        number = copy.owner.number
+        tail = urlsafe_b64encode(struct.pack(">qI", copy.place, number)).decode()
+        return f"{self._prefix(number, 'AAkALg' if immutable else 'AAMkAG')}{tail}AAA="
+
+    def folder_id(self, owner: Person, folder: str) -> str:
+        """The id of a folder; it has one format only."""
+        return f"{self._prefix(owner.number, 'AAMkAF')}{FOLDERS[folder].number:04d}AAAA=" if folder in FOLDERS else ""
+
+    def find_folder(self, owner: Person, name_or_id: str) -> str | None:
+        """The folder behind a well-known name (in any case) or an id (in this case only)."""
+        known = FOLDERS.get(name_or_id.lower())
+        if known is not None and known.is_well_known:
+            return known.name
+        return next((name for name in FOLDERS if self.folder_id(owner, name) == name_or_id), None)
+
+    def conversation_id(self, copy: Copy) -> str:
+        """The conversation as this mailbox numbers it."""
+        token = self._noise.token(copy.letter.thread)
+        return f"{self._prefix(copy.owner.number, 'AAQkAG')[:40]}{token}="
+
+    def count(self, owner: Person, folder: str) -> int:
+        """How many messages lie in a folder, deliveries included; extrapolated in very large mailboxes."""
+        window = self.window(owner)
+        counts, looked_at = self._counts(owner.number, window.first, window.stop)
+        in_row = counts.get(folder, 0) * (window.stop - window.first) // max(looked_at, 1)
+        return in_row + sum(folder_of(copy) == folder for copy in window.extra)
+
+    def _counts_until(self, number: int, first: int, stop: int) -> tuple[dict[str, int], int]:
+        counts: dict[str, int] = {}
+        places = range(first, min(stop, first + _COUNTED_ONE_BY_ONE))
+        for place in places:
+            folder = folder_of(self._letters.copy(self._people.person(number), place))
+            counts[folder] = counts.get(folder, 0) + 1
+        return counts, len(places)
+
+    def _prefix_of(self, number: int, head: str) -> str:
+        return head + self._noise.token(head, number) + self._noise.token(head + "2", number)[:27]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailWindow:
+    """A row of copies by time: a range of places and a few deliveries between them."""
+
+    letters: Letters
+    owner: Person
+    first: int
+    stop: int
+    extra: list[Copy]
+
+    def __len__(self) -> int:
+        return self.stop - self.first + len(self.extra)
+
+    def walk(self, *, skip: int = 0, descending: bool) -> Iterator[Copy]:
+        """The copies in order of time, from the `skip`-th on."""
+        owner, copy = self.owner, self.letters.copy
+        if not self.extra:
+            places = range(self.first, self.stop)
+            for place in (places[::-1] if descending else places)[skip:]:
+                yield copy(owner, place)
+            return
+        place_at = self.letters.place_at
+        taken = [place_at(owner, extra.ticks) - self.first + n for n, extra in enumerate(self.extra)]
+        positions = range(len(self))
+        for position in (positions[::-1] if descending else positions)[skip:]:
+            before = bisect_left(taken, position)
+            if before < len(taken) and taken[before] == position:
+                yield self.extra[before]
+            else:
+                yield copy(owner, self.first + position - before)
+
+
+def folder_of(copy: Copy) -> str:
+    """In which folder a copy lies."""
+    if copy.role is Role.SENT:
+        return "sentitems"
+    if copy.role is Role.DRAFT:
+        return "drafts"
+    chance = (copy.letter.noise[15] + 37 * copy.owner.number) % 256
+    return _RECEIVED_IN[chance // 8] if chance < 8 * len(_RECEIVED_IN) else "inbox"
+
+
+def _ticks(copy: Copy) -> int:
+    return copy.ticks

@@ -1,0 +1,195 @@
+"""A Microsoft 365 tenant as a pure model: who there is, what they wrote, when they met. No HTTP.
+
+Everything is a function of the seed and of the tenant's clock, computed when asked for; only what the methods here
+deliver, change or remove is kept in memory.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from connectors.emulator.chat_records import ChatContext, outside_phones
+from connectors.emulator.chats import ChangeKind, Chat, Chats
+from connectors.emulator.clock import Clock
+from connectors.emulator.directory import DirectoryContext, Groups, Member
+from connectors.emulator.events import EventContext, EventIds
+from connectors.emulator.folders import FOLDERS
+from connectors.emulator.letters import Letters
+from connectors.emulator.mailboxes import Mailboxes
+from connectors.emulator.meetings import Meetings
+from connectors.emulator.messages import MailContext
+from connectors.emulator.noise import Noise
+from connectors.emulator.people import DOMAIN, People, Person
+from connectors.emulator.profile import MailboxKind, TenantProfile
+from connectors.emulator.ticks import SECOND, to_ticks
+from connectors.emulator.truth import Truth
+from connectors.emulator.words import MARKER, Vocabulary
+
+
+class Tenant:
+    """One organisation. `history` is how far back its data reaches from `now`."""
+
+    def __init__(
+        self,
+        *,
+        seed: int = 1,
+        users: int = 200,
+        now: datetime,
+        history: timedelta = timedelta(days=60),
+        profile: TenantProfile | None = None,
+        ticking: bool = False,
+    ) -> None:
+        self.seed = seed
+        self.profile = profile or TenantProfile()
+        self.domain = DOMAIN
+        self.clock = Clock(now, ticking=ticking)
+        self.noise = Noise(seed)
+        self.id = self.noise.guid("tenant")
+        self.first_ticks = to_ticks(now - history)
+        self.words = Vocabulary(self.noise)
+        self.people = People(self.noise, count=users, profile=self.profile)
+        self.groups = Groups(self.noise, self.people, self.words)
+        past = range(self.first_ticks // SECOND, self.clock.ticks // SECOND)
+        letters = Letters(self.noise, self.people, self.profile, history_s=past)
+        shared: dict[str, Any] = {"clock": self.clock, "first_ticks": self.first_ticks}
+        self.mailboxes = Mailboxes(self.noise, self.people, letters, **shared)
+        self.meetings = Meetings(self.noise, self.people, self.profile, **shared)
+        self.event_ids = EventIds(self.noise)
+        self.chats = Chats(self.noise, self.people, self.profile, **shared)
+        self._removed_users: set[int] = set()
+        self.truth = Truth(self)
+
+    @property
+    def user_ids(self) -> tuple[str, ...]:
+        """Object ids of all users that have not been removed, in the order of listing."""
+        return tuple(person.id for person in self.present_people())
+
+    def users_of(self, kind: MailboxKind) -> tuple[str, ...]:
+        """Object ids of the users of one kind."""
+        return self.people.of_kind(kind)
+
+    def person(self, user_id: str) -> Person:
+        """The user of this id or user principal name. Raises KeyError."""
+        person = self.people.find(user_id)
+        if person is None or person.number in self._removed_users:
+            raise KeyError("no such user")
+        return person
+
+    def holds(self, member: Member) -> bool:
+        """Not a user who has been removed."""
+        return not isinstance(member, Person) or member.number not in self._removed_users
+
+    def present_people(self) -> Iterator[Person]:
+        """Everybody who has not been removed."""
+        return (person for person in self.people if self.holds(person))
+
+    def planted(self) -> Iterator[str]:
+        """Every free text and every string that names or reaches a person, as this tenant serves them."""
+        return iter(dict.fromkeys(text for _, text in self.planted_by_kind()))
+
+    def planted_by_kind(self) -> Iterator[tuple[str, str]]:
+        """The planted strings with what they are: name, upn, address, phone, subject, body, topic, location, …"""
+        yield from self.people.planted()
+        yield from self.words.by_kind()
+        for folder in FOLDERS.values():
+            if MARKER in folder.title:
+                yield "folder", folder.title
+        for phone in outside_phones(self.chats):
+            yield "phone", phone
+
+    def deliver_messages(
+        self, user_id: str, *, count: int = 1, at: datetime | None = None, subject: str | None = None
+    ) -> list[str]:
+        """Delivers mail from outsiders, received at `at` (default: now); immutable ids of the new messages."""
+        copies = self.mailboxes.deliver(self.person(user_id), count=count, ticks=self._ticks(at), subject=subject)
+        return [self.mailboxes.message_id(copy, immutable=True) for copy in copies]
+
+    def deliver_events(
+        self,
+        user_id: str,
+        *,
+        count: int = 1,
+        start: datetime | None = None,
+        duration: timedelta = timedelta(minutes=30),
+    ) -> list[str]:
+        """Puts events called by outsiders into a calendar, all at `start` (default: now); their immutable ids."""
+        length = duration // timedelta(microseconds=1) * 10
+        person = self.person(user_id)
+        entries = self.meetings.deliver(person, count=count, start=self._ticks(start), duration=length)
+        return [self.event_ids.event_id(person, entry.place, immutable=True) for entry in entries]
+
+    def deliver_chat_messages(
+        self,
+        *,
+        chat_id: str | None = None,
+        user_id: str | None = None,
+        count: int = 1,
+        at: datetime | None = None,
+    ) -> list[str]:
+        """Writes into a chat, named or the first one of a user, a millisecond apart from `at` on; their ids."""
+        if chat_id is None:
+            number = self.person(user_id).number if user_id is not None else self.people.person(0).number
+            chat = self.chats.of_member(number)[0]
+        else:
+            chat = self._chat(chat_id)
+        return [message.id for message in self.chats.deliver(chat, count=count, ticks=self._ticks(at))]
+
+    def edit_chat_message(self, chat_id: str, message_id: str, *, at: datetime | None = None) -> None:
+        """Changes the text of a chat message. Raises KeyError."""
+        self._change(chat_id, message_id, ChangeKind.EDIT, at)
+
+    def react_to_chat_message(self, chat_id: str, message_id: str, *, at: datetime | None = None) -> None:
+        """Adds a reaction to a chat message. Raises KeyError."""
+        self._change(chat_id, message_id, ChangeKind.REACTION, at)
+
+    def delete_chat_message(self, chat_id: str, message_id: str, *, at: datetime | None = None) -> None:
+        """Deletes a chat message: it stays listed with an empty body. Raises KeyError."""
+        self._change(chat_id, message_id, ChangeKind.DELETION, at)
+
+    def remove_message(self, user_id: str, message_id: str) -> None:
+        """Deletes a message for good. Raises KeyError."""
+        self.mailboxes.remove(self.person(user_id), message_id)
+
+    def remove_event(self, user_id: str, event_id: str) -> None:
+        """Deletes an event from one calendar. Raises KeyError."""
+        self.meetings.remove(self.person(user_id), self.event_ids.place(event_id))
+
+    def remove_user(self, user_id: str) -> None:
+        """Deletes a user and the mailbox. Raises KeyError."""
+        self._removed_users.add(self.person(user_id).number)
+
+    def mail_context(self, *, immutable_ids: bool) -> MailContext:
+        """What rendering a message needs."""
+        return MailContext(mailboxes=self.mailboxes, words=self.words, immutable_ids=immutable_ids)
+
+    def event_context(self, *, immutable_ids: bool, zone: str = "UTC", zone_name: str = "UTC") -> EventContext:
+        """What rendering an event needs."""
+        return EventContext(
+            ids=self.event_ids,
+            words=self.words,
+            tenant_id=self.id,
+            immutable_ids=immutable_ids,
+            now=self.clock.ticks,
+            zone=zone,
+            zone_name=zone_name,
+        )
+
+    def chat_context(self, *, knows_new_members: bool = False) -> ChatContext:
+        """What rendering a chat or chat message needs."""
+        return ChatContext(chats=self.chats, words=self.words, tenant_id=self.id, knows_new_members=knows_new_members)
+
+    def directory_context(self) -> DirectoryContext:
+        """What rendering a user, a group or mailbox settings needs."""
+        return DirectoryContext(noise=self.noise, words=self.words, start_ticks=self.first_ticks)
+
+    def _change(self, chat_id: str, message_id: str, kind: ChangeKind, at: datetime | None) -> None:
+        self.chats.change(self._chat(chat_id), message_id, kind, ticks=self._ticks(at))
+
+    def _chat(self, chat_id: str) -> Chat:
+        chat = self.chats.find(chat_id)
+        if chat is None:
+            raise KeyError("no such chat")
+        return chat
+
+    def _ticks(self, at: datetime | None) -> int:
+        return self.clock.ticks if at is None else to_ticks(at)

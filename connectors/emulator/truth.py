@@ -1,0 +1,121 @@
+"""What the tenant really holds, for tests to compare an export with: whole records as the API would serve them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from connectors.emulator.chat_records import CHAT, CHAT_MESSAGE, render_members
+from connectors.emulator.directory import GROUP, USER, Member, render_mailbox_settings
+from connectors.emulator.events import EVENT
+from connectors.emulator.messages import MESSAGE, render_message
+from connectors.emulator.people import Person
+from connectors.emulator.profile import UNREADABLE
+from connectors.emulator.ticks import to_ticks
+
+if TYPE_CHECKING:
+    from connectors.emulator.tenant import Tenant
+
+
+class Truth:
+    """Answers for the tenant's present. What no client may read, such as a mailbox behind a policy, is left out."""
+
+    def __init__(self, tenant: "Tenant") -> None:
+        self._tenant = tenant
+
+    def users(self) -> list[dict[str, Any]]:
+        """All users with all properties that a list can give."""
+        selection = USER.selection(tuple(USER.properties))
+        context = self._tenant.directory_context()
+        return [USER.render(person, context, selection) for person in self._tenant.present_people()]
+
+    def groups(self) -> list[dict[str, Any]]:
+        """All groups with all properties that a list can give."""
+        selection = GROUP.selection(tuple(GROUP.properties))
+        context = self._tenant.directory_context()
+        return [GROUP.render(group, context, selection) for group in self._tenant.groups]
+
+    def members(self, group_id: str) -> list[dict[str, Any]]:
+        """The direct members of a group. Raises KeyError."""
+        group = self._tenant.groups.find(group_id)
+        if group is None:
+            raise KeyError("no such group")
+        groups = self._tenant.groups
+        members = (groups.member(group, number) for number in range(groups.member_count(group)))
+        return [render_member(member, self._tenant, None) for member in members if self._tenant.holds(member)]
+
+    def mailbox_settings(self, user_id: str) -> dict[str, Any] | None:
+        """The settings of a mailbox; None where it cannot be read."""
+        person = self._readable(user_id)
+        return None if person is None else render_mailbox_settings(person, self._tenant.directory_context())
+
+    def messages(
+        self, user_id: str, start: datetime, end: datetime, *, immutable_ids: bool = True
+    ) -> list[dict[str, Any]]:
+        """Messages in all folders with a receivedDateTime in [start, end), oldest first."""
+        person = self._readable(user_id)
+        if person is None:
+            return []
+        mailboxes, context = self._tenant.mailboxes, self._tenant.mail_context(immutable_ids=immutable_ids)
+        window = mailboxes.window(person, start=to_ticks(start), end=to_ticks(end))
+        selection = MESSAGE.selection(None)
+        return [
+            render_message(copy, context, selection, whole=True)
+            for copy in window.walk(descending=False)
+            if not mailboxes.is_removed(copy)
+        ]
+
+    def events(
+        self, user_id: str, start: datetime, end: datetime, *, immutable_ids: bool = True
+    ) -> list[dict[str, Any]]:
+        """The calendar view: occurrences, exceptions and single events that overlap [start, end)."""
+        person = self._readable(user_id)
+        if person is None:
+            return []
+        context, selection = self._tenant.event_context(immutable_ids=immutable_ids), EVENT.selection(None)
+        entries = self._tenant.meetings.view(person, to_ticks(start), to_ticks(end))
+        return [EVENT.render(entry, context, selection) for entry in entries]
+
+    def chats(self) -> list[dict[str, Any]]:
+        """Every chat once, with its `members`."""
+        context, selection = self._tenant.chat_context(), CHAT.selection(None)
+        return [
+            {**CHAT.render(chat, context, selection), "members": render_members(chat, context)}
+            for chat in self._tenant.chats.all()
+        ]
+
+    def chat_ids(self, user_id: str) -> Sequence[str]:
+        """The chats of one user."""
+        return [chat.id for chat in self._tenant.chats.of_member(self._tenant.person(user_id).number)]
+
+    def chat_messages(self, start: datetime, end: datetime, *, knows_new_members: bool = True) -> list[dict[str, Any]]:
+        """Every chat message once whose creation or last modification lies in [start, end)."""
+        first, last = to_ticks(start), to_ticks(end)
+        context = self._tenant.chat_context(knows_new_members=knows_new_members)
+        selection = CHAT_MESSAGE.selection(None)
+        return [
+            CHAT_MESSAGE.render(message, context, selection)
+            for chat in self._tenant.chats.all()
+            for message in self._tenant.chats.messages(chat, since=first)
+            if first <= message.created < last or first <= message.modified < last
+        ]
+
+    def _readable(self, user_id: str) -> Person | None:
+        person = self._tenant.person(user_id)
+        return None if person.kind in UNREADABLE else person
+
+
+def render_member(member: Member, tenant: "Tenant", names: tuple[str, ...] | None) -> dict[str, Any]:
+    """A group member with its @odata.type; `names` are the selected properties."""
+    context = tenant.directory_context()
+    if isinstance(member, dict):
+        return {key: value for key, value in member.items() if names is None or key in ("@odata.type", "id", *names)}
+    if isinstance(member, Person):
+        selection = USER.selection(_known(names, USER.properties))
+        return {"@odata.type": "#microsoft.graph.user", **USER.render(member, context, selection)}
+    selection_of_group = GROUP.selection(_known(names, GROUP.properties))
+    return {"@odata.type": "#microsoft.graph.group", **GROUP.render(member, context, selection_of_group)}
+
+
+def _known(names: tuple[str, ...] | None, properties: dict[str, Any]) -> tuple[str, ...] | None:
+    """The selected properties that this kind of member has, and its id."""
+    return names and tuple(name for name in (*names, "id") if name in properties)
