@@ -46,9 +46,7 @@ def read_gcp_secret(resource: str, *, endpoint: str | None = None) -> bytes:
         from google.auth.transport.requests import AuthorizedSession  # noqa: PLC0415 - optional package
         from requests import RequestException  # noqa: PLC0415 - loaded with the one above
     except ImportError:
-        raise SecretUnavailableError(
-            "gcp-secret needs the package google-auth: install m365-export[gcs]"
-        ) from None
+        raise SecretUnavailableError("gcp-secret needs the package google-auth: install m365-export[gcs]") from None
     version = resource if "/versions/" in resource else f"{resource}/versions/latest"
     url = f"{endpoint or _gcp_endpoint(resource)}/v1/{version}:access"
     try:
@@ -71,9 +69,7 @@ def _call_aws(service: str, operation: str, name: str, **arguments: Any) -> dict
         from botocore.config import Config  # noqa: PLC0415 - optional package
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - optional package
     except ImportError:
-        raise SecretUnavailableError(
-            f"aws-{service} needs the package boto3: install m365-export[s3]"
-        ) from None
+        raise SecretUnavailableError(f"aws-{service} needs the package boto3: install m365-export[s3]") from None
     patience = Config(
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
@@ -98,9 +94,5 @@ def _region_of_arn(name: str) -> str | None:
 def _gcp_endpoint(resource: str) -> str:
     """Regional secrets answer only at their region's host."""
     parts = resource.split("/")
-    host = (
-        f"secretmanager.{parts[3]}.rep.googleapis.com"
-        if parts[2] == "locations"
-        else "secretmanager.googleapis.com"
-    )
+    host = f"secretmanager.{parts[3]}.rep.googleapis.com" if parts[2] == "locations" else "secretmanager.googleapis.com"
     return f"https://{host}"

@@ -23,12 +23,8 @@ class Cloud:
 
 
 GLOBAL = Cloud(name="global", authority_host="login.microsoftonline.com", graph_host="graph.microsoft.com")
-US_GOV_L4 = Cloud(
-    name="us-gov-l4", authority_host="login.microsoftonline.us", graph_host="graph.microsoft.us"
-)
-US_GOV_L5 = Cloud(
-    name="us-gov-l5", authority_host="login.microsoftonline.us", graph_host="dod-graph.microsoft.us"
-)
+US_GOV_L4 = Cloud(name="us-gov-l4", authority_host="login.microsoftonline.us", graph_host="graph.microsoft.us")
+US_GOV_L5 = Cloud(name="us-gov-l5", authority_host="login.microsoftonline.us", graph_host="dod-graph.microsoft.us")
 # The Graph page still shows login.chinacloudapi.cn; msal 1.39 lists it as deprecated in favour of this one.
 CHINA = Cloud(
     name="china",

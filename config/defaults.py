@@ -30,9 +30,7 @@ PART_SIZE_BYTES = 128 * 1024 * 1024
 PART_MAX_AGE = timedelta(minutes=5)  # bounds what a crash makes the next run read again
 
 MEMORY_MIB = 300  # bytes on their way from socket to Parquet, beside what the process itself takes
-MAILBOXES_IN_FLIGHT = (
-    32  # where the throttle starts from: it lowers and raises the number by what Graph answers
-)
+MAILBOXES_IN_FLIGHT = 32  # where the throttle starts from: it lowers and raises the number by what Graph answers
 
 # Outlook refuses a fifth concurrent request of one application to one mailbox.
 # https://learn.microsoft.com/graph/throttling-limits#outlook-service-limits (checked 2026-11)

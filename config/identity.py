@@ -20,9 +20,7 @@ def run_scope_fingerprint(settings: Settings, connectors: Iterable[ConnectorName
     the order in which lists are given. Keyed with the salt, because the scope may name people and a plain
     hash could be guessed.
     """
-    canonical = json.dumps(
-        _comparable(settings, connectors), sort_keys=True, separators=(",", ":"), ensure_ascii=True
-    )
+    canonical = json.dumps(_comparable(settings, connectors), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hmac.new(salt.reveal(), _CONTEXT + canonical.encode(), hashlib.sha256).hexdigest()
 
 
@@ -35,9 +33,7 @@ def _comparable(settings: Settings, connectors: Iterable[ConnectorName]) -> dict
     return {
         "tenant": settings.tenant.id,
         "connectors": {name: _own_options(settings, name) for name in set(connectors)},
-        "scope": {
-            key: sorted(set(value)) if isinstance(value, list) else value for key, value in scope.items()
-        },
+        "scope": {key: sorted(set(value)) if isinstance(value, list) else value for key, value in scope.items()},
         "rules": rules,
         "layout": settings.output.layout,
     }

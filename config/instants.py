@@ -66,9 +66,7 @@ def parse_duration(text: str) -> timedelta:
             return timedelta(seconds=int(short["count"]) * _SECONDS_OF_UNIT[short["unit"]])
         iso = _ISO_DURATION.fullmatch(text)
         if iso is None or text[-1] in "PT":
-            raise ValueError(
-                "a duration is written 90s, 15m, 6h or 30d, or in ISO 8601 as days and time: P1D, PT1H30M"
-            )
+            raise ValueError("a duration is written 90s, 15m, 6h or 30d, or in ISO 8601 as days and time: P1D, PT1H30M")
         return timedelta(**{unit: int(count) for unit, count in iso.groupdict(default="0").items()})
     except OverflowError:
         raise ValueError("this duration is longer than can be handled") from None

@@ -88,9 +88,7 @@ def load_rule_options(
 class _Sources:
     """The raw values of all three sources as one tree, and what was wrong with the sources themselves."""
 
-    def __init__(
-        self, path: Path | None, *, environ: Mapping[str, str], overrides: Mapping[str, object]
-    ) -> None:
+    def __init__(self, path: Path | None, *, environ: Mapping[str, str], overrides: Mapping[str, object]) -> None:
         self.base_dir = path.absolute().parent if path else Path.cwd()
         self.values: dict[str, Any] = _read_file(path) if path else {}
         self.faults: list[Fault] = []
@@ -122,9 +120,7 @@ class _Sources:
             try:
                 _put(self.values, found, parse_yaml(environ[variable]))
             except YamlFaultError as error:
-                self.faults += [
-                    Fault(".".join(found), f"{line} (from {variable})") for line in error.complaints
-                ]
+                self.faults += [Fault(".".join(found), f"{line} (from {variable})") for line in error.complaints]
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -45,9 +45,7 @@ def parse_location(text: str) -> Location:
     """The place `text` names, taken as written (no percent-decoding). Raises ValueError with the reason."""
     match = _LOCATION.fullmatch(text)
     if match is None:
-        raise ValueError(
-            "a location is written s3://bucket/prefix, gs://bucket/prefix or file:///absolute/path"
-        )
+        raise ValueError("a location is written s3://bucket/prefix, gs://bucket/prefix or file:///absolute/path")
     scheme = cast("Literal['s3', 'gs', 'file']", match["scheme"])
     bucket, segments = match["bucket"], (match["path"] or "").strip("/").split("/")
     if scheme == "file":
@@ -56,9 +54,7 @@ def parse_location(text: str) -> Location:
     elif not _BUCKET.fullmatch(bucket):
         raise ValueError("the bucket's name is not a valid one")
     if segments != [""] and not all(map(_is_plain, segments)):
-        raise ValueError(
-            "a path has no empty, '.' or '..' part, no '?', '#', '*' or backslash, no control character"
-        )
+        raise ValueError("a path has no empty, '.' or '..' part, no '?', '#', '*' or backslash, no control character")
     path = "/".join(segments)
     return Location(scheme=scheme, bucket=bucket, path="/" + path if scheme == "file" else path)
 

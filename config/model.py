@@ -108,9 +108,7 @@ class Connectors(Group):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _named_is_configured(
-        cls, data: Any, handler: ModelWrapValidatorHandler["Connectors"]
-    ) -> "Connectors":
+    def _named_is_configured(cls, data: Any, handler: ModelWrapValidatorHandler["Connectors"]) -> "Connectors":
         if not isinstance(data, dict):
             return handler(data)
         connectors = handler({name: {} if options is None else options for name, options in data.items()})
@@ -242,9 +240,7 @@ class Storage(Group):
 class Output(Group):
     """The shape of the Parquet files."""
 
-    part_size_bytes: Annotated[SizeBytes, Field(gt=0)] = Field(
-        default=defaults.PART_SIZE_BYTES, alias="part_size"
-    )
+    part_size_bytes: Annotated[SizeBytes, Field(gt=0)] = Field(default=defaults.PART_SIZE_BYTES, alias="part_size")
     """A part is published when it has about this size."""
     part_max_age: Duration = defaults.PART_MAX_AGE
     """A part is published at this age at the latest."""

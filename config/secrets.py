@@ -23,9 +23,7 @@ _LOCATORS: Mapping[SecretKind, re.Pattern[str]] = MappingProxyType(
         "file": re.compile(r"[^\x00\r\n]+"),
         "aws-ssm": re.compile(r"[A-Za-z0-9_.:/-]+"),
         "aws-secretsmanager": re.compile(r"[A-Za-z0-9/_+=.@:-]+"),
-        "gcp-secret": re.compile(
-            r"projects/[^/\s]+(?:/locations/[^/\s]+)?/secrets/[^/\s]+(?:/versions/[^/\s]+)?"
-        ),
+        "gcp-secret": re.compile(r"projects/[^/\s]+(?:/locations/[^/\s]+)?/secrets/[^/\s]+(?:/versions/[^/\s]+)?"),
     }
 )
 _NOT_A_REFERENCE = (
@@ -103,9 +101,7 @@ class SecretReference:
 class SecretReader:
     """Reads secrets, each once. Blocking: for start-up, or for a thread."""
 
-    def __init__(
-        self, *, environ: Mapping[str, str], sources: Mapping[SecretKind, Source] | None = None
-    ) -> None:
+    def __init__(self, *, environ: Mapping[str, str], sources: Mapping[SecretKind, Source] | None = None) -> None:
         """`environ` answers `env:`; `sources` replaces what answers the other kinds."""
         self._sources: dict[SecretKind, Source] = {
             "env": lambda name: _from_environment(environ, name),
@@ -139,9 +135,7 @@ def check_salt(salt_text: str, *, allow_weak: bool) -> str | None:
     if len(salt_text) < SALT_CHARACTERS_MIN:
         return f"the salt is shorter than {SALT_CHARACTERS_MIN} characters; {_WEAK_SALT_HINT}"
     if len(set(salt_text)) < SALT_DISTINCT_CHARACTERS_MIN:
-        return (
-            f"the salt has fewer than {SALT_DISTINCT_CHARACTERS_MIN} distinct characters; {_WEAK_SALT_HINT}"
-        )
+        return f"the salt has fewer than {SALT_DISTINCT_CHARACTERS_MIN} distinct characters; {_WEAK_SALT_HINT}"
     return None
 
 

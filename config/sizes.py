@@ -23,7 +23,5 @@ def parse_size(text: str) -> int:
     """
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise ValueError(
-            "a size is a whole number and a unit: 128MiB (also B, KiB, GiB, TiB, kB, MB, GB, TB)"
-        )
+        raise ValueError("a size is a whole number and a unit: 128MiB (also B, KiB, GiB, TiB, kB, MB, GB, TB)")
     return int(match[1]) * _BYTES_OF_UNIT[match[2]]

@@ -32,8 +32,12 @@ from pipeline.ports import Clock, Connector, Preparation, Source, StateStore
 from pipeline.progress import Progress
 from pipeline.sanitize.columnar import ColumnarSanitizer
 from pipeline.sanitize.columns import output_schema
+from pipeline.sanitize.directory_index import EXTRA_SELECT, DirectoryIndex
+from pipeline.sanitize.guard import EgressGuard
+from pipeline.sanitize.ledger import fields_file
 from pipeline.sanitize.pseudonym import Pseudonymizer, salt_fingerprint
-from pipeline.sanitize.rules import DatasetRules, Owner, built_in_rules, rules_fingerprint
+from pipeline.sanitize.rules import DatasetRules, FieldRule, Owner, Profile, built_in_rules, rules_fingerprint
+from pipeline.sanitize.shapes import TokenForms
 from pipeline.sanitize.treatments import Treatments
 from pipeline.telemetry import Log
 from pipeline.watermarks import Watermarks
@@ -91,7 +95,10 @@ async def equip(
     names = tuple(name for name in settings.connectors.names if not connectors or name in connectors)
     salt = reader.read(settings.privacy.salt)
     pseudonymizer = build_pseudonymizer(settings, reader)
-    treatments = Treatments(pseudonymizer, group_original=settings.privacy.group_original)
+    directory = DirectoryIndex()
+    treatments = Treatments(
+        pseudonymizer, group_original=settings.privacy.group_original, holds_name=directory.holds_name
+    )
     rules = built_in_rules()
     async with AsyncExitStack() as stack:
         blocking = stack.enter_context(_worker_threads())
@@ -139,6 +146,11 @@ async def equip(
                 )
                 for source in sources
             },
+            guards=_guards(settings, used, rules, directory),
+            directory=directory,
+            fields_file=lambda run_id, counts: fields_file(
+                used, counts, run_id=run_id, profile=settings.privacy.profile, rules_fingerprint=fingerprint
+            ),
             encoder=lambda dataset, run_id, at: formats(dataset, run_id, at).encoder(),
             empty_part=lambda dataset: formats(dataset, "", clock()).empty(),
             pseudonym=lambda principal: pseudonymizer.token(principal.id) or "",
@@ -193,7 +205,7 @@ async def _connectors(
         budgets = budgets.share(settings.limits.backfill_share)
     governor = Governor(budgets)
     network = Network.from_environment(environ, ca_file=settings.tenant.ca_file)
-    select = {dataset: rule_set.select(settings.privacy.profile) for dataset, rule_set in rules.items()}
+    select = {dataset: _asked_for(rule_set, settings.privacy.profile) for dataset, rule_set in rules.items()}
     options = _connector_options(settings)
     clients: dict[EffectiveAuth, GraphClient] = {}
     async with AsyncExitStack() as stack:
@@ -209,6 +221,11 @@ async def _connectors(
             if name != DIRECTORY
         ]
         yield [_directory(directories, groups=settings.privacy.groups), *own]
+
+
+def _asked_for(rules: DatasetRules, profile: Profile) -> tuple[str, ...]:
+    """What Graph is asked for: what the rules keep, and of users what the egress guard compares with."""
+    return tuple(dict.fromkeys((*rules.select(profile), *EXTRA_SELECT.get(rules.dataset, ()))))
 
 
 def _directory(candidates: Sequence[Connector], *, groups: bool) -> DirectoryConnector:
@@ -292,14 +309,40 @@ def _owner(
     principal: Principal,
 ) -> str | None:
     """The `_owner` of a dataset's rows, treated as the id of its kind is treated everywhere else."""
-    kind = rules[dataset].owner
-    if kind is None:
+    id_rule = _owner_rule(rules, dataset)
+    if id_rule is None:
         return None
-    id_rule = next(rule for rule in rules[_OWNER_DATASETS[kind]].fields if rule.path == "id")
     treatment = id_rule.treatment(settings.privacy.profile)
     if treatment == "keep":
         return principal.id
     return treatments[treatment]([principal.id])[0]
+
+
+def _owner_rule(rules: Mapping[str, DatasetRules], dataset: str) -> FieldRule | None:
+    """The rule of the id that `_owner` repeats."""
+    kind = rules[dataset].owner
+    if kind is None:
+        return None
+    return next(rule for rule in rules[_OWNER_DATASETS[kind]].fields if rule.path == "id")
+
+
+def _guards(
+    settings: Settings,
+    used: Mapping[str, DatasetRules],
+    rules: Mapping[str, DatasetRules],
+    directory: DirectoryIndex,
+) -> dict[str, EgressGuard]:
+    forms = TokenForms(domains=settings.privacy.email_domains, group_original=settings.privacy.group_original)
+    return {
+        dataset: EgressGuard(
+            rule_set,
+            profile=settings.privacy.profile,
+            directory=directory,
+            forms=forms,
+            owner=_owner_rule(rules, dataset),
+        )
+        for dataset, rule_set in used.items()
+    }
 
 
 @contextmanager

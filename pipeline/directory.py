@@ -52,6 +52,10 @@ class FirstPermitted:
         return self._source.ahead
 
     @property
+    def from_beginning(self) -> bool:
+        return self._source.from_beginning
+
+    @property
     def longest_window(self) -> timedelta:
         return self._source.longest_window
 

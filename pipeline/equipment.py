@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from pipeline.field_counts import FieldCounts
 from pipeline.journal import EmptyPart
 from pipeline.model import Principal
 from pipeline.parts import Blocking, PartEncoder
 from pipeline.ports import Clock, Connector, Destination, Source, StateStore
 from pipeline.progress import Progress
-from pipeline.reading import Sanitizer
+from pipeline.reading import Directory, Guard, Sanitizer
 from pipeline.telemetry import Log
 from pipeline.watermarks import Vault, Watermarks
 
@@ -49,6 +50,9 @@ class Equipment:
     tenant: Principal
     connectors: Sequence[Connector]  # the directory first
     sanitizers: Mapping[str, Sanitizer]
+    guards: Mapping[str, Guard]
+    directory: Directory
+    fields_file: Callable[[str, Mapping[str, FieldCounts]], bytes]  # run id, what was counted in each dataset
     encoder: Callable[[str, str, datetime], PartEncoder]  # dataset, run id, exported at
     empty_part: EmptyPart
     pseudonym: Callable[[Principal], str]

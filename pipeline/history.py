@@ -24,6 +24,17 @@ async def remember_run(state: StateStore, run_id: str, manifest: bytes) -> None:
     await state.create(f"history/{run_id}.json", manifest)
 
 
+async def remember_fields(state: StateStore, run_id: str, fields: bytes) -> None:
+    """Keep a sealed run's field ledger beside its manifest."""
+    await state.create(f"fields/{run_id}.json", fields)
+
+
+async def run_fields(state: StateStore, run_id: str) -> bytes | None:
+    """The field ledger of a sealed run, as JSON; its shape stands in `pipeline.sanitize.ledger`."""
+    found = await state.read(f"fields/{run_id}.json")
+    return None if found is None else found.data
+
+
 async def sealed_run(state: StateStore, run_id: str) -> Manifest | None:
     """The manifest of one run, None while it is not sealed."""
     found = await state.read(f"history/{run_id}.json")

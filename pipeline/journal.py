@@ -14,6 +14,7 @@ Keys of an open run, below `open/<kind>/<run_id>/`:
     journal/<dataset>-<part>.fence       an empty part is being put in its place
     journal/<dataset>-<part>.fenced      the empty part is what is visible
     watermarks                           what `seal` will move (encrypted)
+    fields.json                          what became of every field, byte for byte
     manifest.json                        the sealed manifest, byte for byte
 """
 
@@ -23,6 +24,7 @@ from datetime import datetime
 import msgspec
 
 from pipeline.errors import LeaseLost
+from pipeline.field_counts import FieldCounts
 from pipeline.lease import Lease
 from pipeline.model import RunKind, Window
 from pipeline.ports import Destination, PartSummary, StateStore, Upload
@@ -73,6 +75,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     max_time: datetime | None
     units: tuple[DoneUnit, ...]
     rejected: dict[str, int] = {}
+    fields: FieldCounts = msgspec.field(default_factory=FieldCounts)
 
 
 EmptyPart = Callable[[str], tuple[bytes, PartSummary]]
@@ -130,7 +133,7 @@ class Journal:
         content, summary = empty(entry.dataset)
         hollow = msgspec.structs.replace(
             entry, rows=0, bytes=summary.bytes, sha256=summary.sha256, min_time=None, max_time=None,
-            units=(), rejected={},
+            units=(), rejected={}, fields=FieldCounts(),
         )  # fmt: skip
         if f"{key}.fenced" in keys:
             return hollow
@@ -138,8 +141,8 @@ class Journal:
         if await upload.publish():
             await self._state.create(f"{key}.fenced", b"")
             return hollow
-        await upload.abort()
         await self._state.create(f"{key}.published", b"")
+        await upload.abort()  # only now: until the mark stands, a restart has to ask this very upload again
         return entry
 
     async def _fence(self, key: str, path: str, content: bytes, keys: set[str], destination: Destination) -> Upload:

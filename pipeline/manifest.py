@@ -93,3 +93,8 @@ def decode_manifest(data: bytes) -> Manifest:
 
 def manifest_path(run_id: str) -> str:
     return f"_manifests/{run_id}.json"
+
+
+def fields_path(run_id: str) -> str:
+    """The side file that says what became of every field."""
+    return f"_manifests/{run_id}.fields.json"

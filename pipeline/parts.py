@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, Protocol
 
+from pipeline.field_counts import FieldCounts
 from pipeline.journal import DoneUnit, Entry, Journal
 from pipeline.ports import Clock, Destination, PartSummary, Upload
 
@@ -42,6 +43,7 @@ class UnitResult:
     owner: str | None
     rows: Any = field(repr=False)
     rejected: Mapping[str, int] = field(default_factory=dict)
+    fields: FieldCounts = field(default_factory=FieldCounts)
 
 
 @dataclass(slots=True)
@@ -53,6 +55,7 @@ class _OpenPart:
     opened_at: datetime
     units: list[DoneUnit] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
+    fields: FieldCounts = field(default_factory=FieldCounts)
 
 
 class PartAssembler:
@@ -71,6 +74,7 @@ class PartAssembler:
     ) -> None:
         self.idle: dict[str, list[DoneUnit]] = {}  # finished units without rows that no part has taken along yet
         self.idle_rejected: dict[str, Counter[str]] = {}
+        self.idle_fields: dict[str, FieldCounts] = {}
         self._journal = journal
         self._destination = destination
         self._encoder = encoder
@@ -91,6 +95,7 @@ class PartAssembler:
             if result.unit.rows == 0:
                 self.idle.setdefault(result.dataset, []).append(result.unit)
                 self.idle_rejected.setdefault(result.dataset, Counter()).update(result.rejected)
+                self.idle_fields.setdefault(result.dataset, FieldCounts()).add(result.fields)
                 return
             part = self._open.get(result.dataset) or await self._begin(result.dataset)
             ready = await self._blocking(part.encoder.append, result.rows, owner=result.owner)
@@ -98,6 +103,7 @@ class PartAssembler:
                 await part.upload.write(ready)
             part.units.append(result.unit)
             part.rejected.update(result.rejected)
+            part.fields.add(result.fields)
             if part.encoder.size >= self._part_size_bytes:
                 await self._close(result.dataset)
 
@@ -138,6 +144,7 @@ class PartAssembler:
         await part.upload.write(rest)
         await part.upload.seal()
         part.rejected.update(self.idle_rejected.pop(dataset, {}))
+        part.fields.add(self.idle_fields.pop(dataset, FieldCounts()))
         entry = Entry(
             dataset=dataset,
             part=part.number,
@@ -149,6 +156,7 @@ class PartAssembler:
             max_time=summary.max_time,
             units=(*part.units, *self.idle.pop(dataset, ())),
             rejected=dict(part.rejected),
+            fields=part.fields,
         )
         await self._journal.publish(part.upload, entry)
 

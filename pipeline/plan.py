@@ -4,11 +4,13 @@ Everything here is a pure function of its arguments.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from pipeline.journal import RunRecord
 from pipeline.model import MICROSECOND, Principal, RunKind, Unit, Window
 from pipeline.ports import Source
+
+BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)  # before any record of Microsoft 365
 
 
 def window_end(source: Source, *, until: datetime, now: datetime) -> datetime:
@@ -21,7 +23,9 @@ def dataset_window(
 ) -> Window | None:
     """The window of one principal's dataset; None where nothing is due."""
     end = window_end(source, until=record.until, now=now)
-    if record.kind is RunKind.BACKFILL:
+    if source.from_beginning and (watermark is None or record.kind is RunKind.BACKFILL):
+        start = BEGINNING
+    elif record.kind is RunKind.BACKFILL:
         start = record.since or end
     elif watermark is None:
         start = end - lookback
@@ -60,6 +64,6 @@ def remaining(window: Window, done: Iterable[Window]) -> Iterator[Window]:
 
 
 def oldest_instant(units: Iterable[Unit], *, otherwise: datetime) -> datetime:
-    """Where the run's window begins: at its oldest unit."""
-    starts = (unit.window.start for unit in units if unit.window is not None)
+    """Where the run's window begins: at its oldest unit that has a beginning."""
+    starts = (unit.window.start for unit in units if unit.window is not None and unit.window.start > BEGINNING)
     return min(starts, default=otherwise - MICROSECOND)

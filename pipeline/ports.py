@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from pipeline.errors import UnitFailed, UnitSkipped
 from pipeline.model import Page, Principal, PrincipalKind, Unit
 
 Clock = Callable[[], datetime]
@@ -57,6 +58,11 @@ class Source(Protocol):
         ...
 
     @property
+    def from_beginning(self) -> bool:
+        """Records are exported when they change; without a watermark all of them are, however old."""
+        ...
+
+    @property
     def longest_window(self) -> timedelta:
         """Longer windows are divided before they are read."""
         ...
@@ -88,8 +94,10 @@ class Source(Protocol):
 class Preparation:
     """What a connector learnt before its units can be made."""
 
-    saved: bytes | None = field(default=None, repr=False)  # kept with an open run, so that a resumed one decides alike
-    failed: Mapping[Principal, Exception] = field(default_factory=dict, repr=False)  # whose units cannot be made
+    saved: bytes | None = field(default=None, repr=False)
+    """Kept with an open run, so that a resumed one decides alike."""
+    failed: Mapping[Principal, UnitSkipped | UnitFailed] = field(default_factory=dict, repr=False)
+    """Whose units cannot be read, and why."""
 
 
 class Connector(Protocol):

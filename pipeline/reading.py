@@ -1,4 +1,4 @@
-"""Reads one unit: fetch its pages, sanitize them, hold the rows until the unit is whole."""
+"""Reads one unit: fetch its pages, sanitize them, hold the rows until the unit is whole, let the guard look at them."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pipeline.errors import FailReason, UnitFailed, UnitReadAgain, WindowTooLarge
+from pipeline.field_counts import FieldCounts, is_scanned
 from pipeline.journal import DoneUnit
 from pipeline.model import Page, Principal, Unit, Window
 from pipeline.parts import Blocking, UnitResult
@@ -23,16 +24,61 @@ class CleanedRows(Protocol):
     @property
     def rejected(self) -> Mapping[str, int]: ...
 
+    @property
+    def seen(self) -> "SeenFields": ...
+
+
+class SeenFields(Protocol):
+    """Fields that a scan met in raw records and that stay behind: how often they had a value, in how many records."""
+
+    @property
+    def counts(self) -> Mapping[str, int]: ...
+
+    @property
+    def records(self) -> int: ...
+
 
 class Sanitizer(Protocol):
     """Raw pages of one dataset to sanitized rows. Called on worker threads."""
 
-    def clean(self, pages: Sequence[bytes], *, window: Window | None, row_filter: RowFilter | None) -> CleanedRows:
+    def clean(
+        self, pages: Sequence[bytes], *, window: Window | None, row_filter: RowFilter | None, scan: bool
+    ) -> CleanedRows:
         """Raises: ValueError, when a page is no JSON array; the message holds nothing of it."""
         ...
 
     def whole(self, batches: Sequence[Any]) -> Any:
         """The rows of a unit, each key once: the one read last."""
+        ...
+
+    def kept(self, rows: Any) -> dict[str, int]:
+        """How many values each path has in sanitized rows."""
+        ...
+
+
+class Guard(Protocol):
+    """The last look at the rows of one dataset. Called on worker threads."""
+
+    def check(self, rows: Any, *, owner: str | None) -> object | None:
+        """What must not leave, if anything; its text names dataset, column and rule, never the value."""
+        ...
+
+
+class Directory(Protocol):
+    """What the guards know of the tenant's people."""
+
+    @property
+    def dataset(self) -> str:
+        """Whose raw pages it learns from."""
+        ...
+
+    @property
+    def generation(self) -> int:
+        """Grows with what it knows."""
+        ...
+
+    def learn(self, records: bytes) -> None:
+        """Take in a raw page. Called on worker threads; the same page twice changes nothing."""
         ...
 
 
@@ -42,6 +88,7 @@ class _Held:
 
     batches: list[Any] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
+    fields: FieldCounts = field(default_factory=FieldCounts)
     bytes: int = 0
 
 
@@ -53,14 +100,23 @@ class UnitReader:
         *,
         sources: Mapping[str, Source],
         sanitizers: Mapping[str, Sanitizer],
+        guards: Mapping[str, Guard],
+        directory: Directory,
+        run_id: str,
         pseudonym: Callable[[Principal], str],
         owner: Callable[[str, Principal], str | None],
         blocking: Blocking,
         largest_unit_bytes: int,
     ) -> None:
-        """`owner` gives the `_owner` value of a dataset's rows; `largest_unit_bytes` bounds what one unit may hold."""
+        """`owner` gives the `_owner` value of a dataset's rows; `largest_unit_bytes` bounds what one unit may hold.
+
+        `run_id` chooses the pages that are scanned for the field ledger.
+        """
         self._sources = sources
         self._sanitizers = sanitizers
+        self._guards = guards
+        self._directory = directory
+        self._run_id = run_id
         self._pseudonym = pseudonym
         self._owner = owner
         self._blocking = blocking
@@ -73,20 +129,36 @@ class UnitReader:
             UnitSkipped, UnitFailed, DatasetDenied, SourceRefused: from the source.
             WindowTooLarge: the unit has a window and holds more than it may.
         """
+        known_before = self._directory.generation
         while True:
             try:
                 held = await self._hold(unit, observe)
             except UnitReadAgain:
                 continue  # the source bounds how often
-            sanitizer = self._sanitizers[unit.dataset]
-            rows = await self._blocking(sanitizer.whole, held.batches)
-            return UnitResult(
-                dataset=unit.dataset,
-                unit=self._done(unit, len(rows)),
-                owner=self._owner(unit.dataset, unit.principal),
-                rows=rows,
-                rejected=held.rejected,
-            )
+            result: UnitResult
+            result, breach = await self._blocking(self._finish, unit, held)
+            if breach is None:
+                return result
+            known_now = self._directory.generation
+            if unit.dataset != self._directory.dataset or known_now == known_before:
+                raise UnitFailed(FailReason.EGRESS_GUARD, code=str(breach))
+            known_before = known_now  # rows were cleaned before all names were known: read them once more
+
+    def _finish(self, unit: Unit, held: _Held) -> tuple[UnitResult, object | None]:
+        """The unit as it will be published, and what the guard has against that. On a worker thread."""
+        sanitizer = self._sanitizers[unit.dataset]
+        rows = sanitizer.whole(held.batches)
+        owner = self._owner(unit.dataset, unit.principal)
+        held.fields.kept = sanitizer.kept(rows)
+        result = UnitResult(
+            dataset=unit.dataset,
+            unit=self._done(unit, len(rows)),
+            owner=owner,
+            rows=rows,
+            rejected=held.rejected,
+            fields=held.fields,
+        )
+        return result, self._guards[unit.dataset].check(rows, owner=owner)
 
     async def _hold(self, unit: Unit, observe: Callable[[Page], None] | None) -> _Held:
         source = self._sources[unit.dataset]
@@ -97,6 +169,8 @@ class UnitReader:
         async for page in source.pages(unit):
             if observe is not None:
                 observe(page)
+            if unit.dataset == self._directory.dataset:
+                await self._blocking(self._directory.learn, page.records)
             waiting.append(page.records)
             waiting_bytes += len(page.records)
             if waiting_bytes >= BATCH_BYTES:
@@ -106,13 +180,19 @@ class UnitReader:
         return held
 
     async def _clean(self, unit: Unit, pages: Sequence[bytes], row_filter: RowFilter | None, held: _Held) -> None:
+        """Sanitize pages that follow on those held; all are scanned for the field ledger when one of them is chosen."""
         sanitizer = self._sanitizers[unit.dataset]
+        first = held.fields.pages
+        scan = any(is_scanned(self._run_id, unit, first + index) for index in range(len(pages)))
         try:
-            cleaned = await self._blocking(sanitizer.clean, pages, window=unit.window, row_filter=row_filter)
+            cleaned = await self._blocking(sanitizer.clean, pages, window=unit.window, row_filter=row_filter, scan=scan)
         except ValueError:
             raise UnitFailed(FailReason.BAD_ANSWER, code="unreadable_page") from None
         held.batches.append(cleaned.rows)
         held.rejected.update(cleaned.rejected)
+        held.fields.pages += len(pages)
+        held.fields.scanned_pages += len(pages) if scan else 0
+        held.fields.add_left_behind(cleaned.seen.counts, records=cleaned.seen.records)
         held.bytes += cleaned.rows.nbytes
         if held.bytes > self._largest_unit_bytes and unit.window is not None:
             raise WindowTooLarge("a unit holds more rows than memory allows")

@@ -37,7 +37,7 @@ from pipeline.parts import PartAssembler, UnitResult
 from pipeline.plan import oldest_instant, window_end
 from pipeline.reading import UnitReader
 from pipeline.scheduler import Scheduler
-from pipeline.seal import build_manifest, finish_seal, next_watermarks, record_seal, recorded_seal
+from pipeline.seal import build_manifest, field_counts, finish_seal, next_watermarks, record_seal, recorded_seal
 from pipeline.survey import Survey
 from pipeline.tally import Tally
 from pipeline.telemetry import Event
@@ -107,7 +107,7 @@ async def plan_only(equipment: Equipment, request: Request) -> list[list[Unit]]:
     survey = Survey(
         equipment,
         _record(equipment, request),
-        reader=_unit_reader(equipment),
+        reader=_unit_reader(equipment, run_id=""),
         report=_outcome_report(equipment, Tally()),
         now=equipment.clock(),
     )
@@ -211,10 +211,13 @@ def _binding(equipment: Equipment) -> bytes:
     return f"{equipment.identity.tenant}\n{equipment.identity.destination}\n".encode()
 
 
-def _unit_reader(equipment: Equipment) -> UnitReader:
+def _unit_reader(equipment: Equipment, *, run_id: str) -> UnitReader:
     return UnitReader(
         sources=equipment.sources,
         sanitizers=equipment.sanitizers,
+        guards=equipment.guards,
+        directory=equipment.directory,
+        run_id=run_id,
         pseudonym=equipment.pseudonym,
         owner=equipment.owner,
         blocking=equipment.blocking,
@@ -238,7 +241,7 @@ class _Run:
         self._report = _outcome_report(equipment, self._tally)
         self._planned: list[Unit] = []
         self._now = equipment.clock()
-        self._reader = _unit_reader(equipment)
+        self._reader = _unit_reader(equipment, run_id=self._record.run_id)
         self._survey = Survey(equipment, self._record, reader=self._reader, report=self._report, now=self._now)
         self._assembler = PartAssembler(
             journal=journal,
@@ -280,7 +283,8 @@ class _Run:
             self._record.since or self._record.until - self._equipment.limits.initial_lookback,
             self._record.until,
         )
-        await record_seal(self._journal, self._equipment.vault, self._manifest(window, abandoned=True), {})
+        manifest = self._manifest(window, abandoned=True)
+        await record_seal(self._journal, self._equipment.vault, manifest, {}, fields=self._fields())
         await self._finish_seal()
 
     async def _seal(self) -> Outcome:
@@ -289,8 +293,11 @@ class _Run:
         known = await self._equipment.watermarks.load()
         start = self._record.since or oldest_instant(self._planned, otherwise=self._record.until)
         manifest = self._manifest(Window(start, max(self._record.until, start + MICROSECOND)))
-        await record_seal(self._journal, equipment.vault, manifest, self._advances(known))
+        await record_seal(self._journal, equipment.vault, manifest, self._advances(known), fields=self._fields())
         return Outcome(self._record.run_id, await self._finish_seal())
+
+    def _fields(self) -> bytes:
+        return self._equipment.fields_file(self._record.run_id, field_counts(self._journal, self._assembler))
 
     def _manifest(self, window: Window, *, abandoned: bool = False) -> Manifest:
         equipment = self._equipment

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from pipeline.errors import LeaseLost
-from pipeline.history import remember_run
+from pipeline.field_counts import FieldCounts, total
+from pipeline.history import remember_fields, remember_run
 from pipeline.journal import Journal
 from pipeline.lease import Lease
 from pipeline.manifest import (
@@ -20,6 +21,7 @@ from pipeline.manifest import (
     UnitCounts,
     decode_manifest,
     encode_manifest,
+    fields_path,
     manifest_path,
 )
 from pipeline.model import Window, covered_until
@@ -29,6 +31,7 @@ from pipeline.tally import Tally
 from pipeline.watermarks import Key, Vault, Watermarks
 
 _MANIFEST = "manifest.json"
+_FIELDS = "fields.json"
 _ADVANCES = "watermarks"
 
 
@@ -125,9 +128,25 @@ def next_watermarks(
     return advances
 
 
-async def record_seal(journal: Journal, vault: Vault, manifest: Manifest, advances: Mapping[Key, datetime]) -> None:
-    """From here on the run is decided: whatever process comes next publishes exactly this."""
+def field_counts(journal: Journal, assembler: PartAssembler) -> dict[str, FieldCounts]:
+    """What became of the fields of each dataset, over every published row and every unit that had none."""
+    counts: dict[str, list[FieldCounts]] = {}
+    for entry in journal.entries:
+        counts.setdefault(entry.dataset, []).append(entry.fields)
+    for dataset, idle in assembler.idle_fields.items():
+        counts.setdefault(dataset, []).append(idle)
+    return {dataset: total(each) for dataset, each in counts.items()}
+
+
+async def record_seal(
+    journal: Journal, vault: Vault, manifest: Manifest, advances: Mapping[Key, datetime], *, fields: bytes
+) -> None:
+    """From here on the run is decided: whatever process comes next publishes exactly this.
+
+    `fields` is the side file that says what became of every field.
+    """
     await journal.remember(_ADVANCES, vault.seal(advances))
+    await journal.remember(_FIELDS, fields)
     await journal.remember(_MANIFEST, encode_manifest(manifest))
 
 
@@ -150,21 +169,24 @@ async def finish_seal(
     Without `watermarks` they stay: the run was sealed under another salt, nobody here can name its principals.
     """
     content = await journal.recall(_MANIFEST)
+    fields = await journal.recall(_FIELDS)
     advances = await journal.recall(_ADVANCES)
-    if content is None or advances is None:
+    if content is None or fields is None or advances is None:
         raise LeaseLost("the recorded manifest is gone: another run finished this one")
     manifest = decode_manifest(content)
-    await _publish_manifest(destination, manifest.run_id, content, lease)
+    await _publish(destination, fields_path(manifest.run_id), fields, lease)
+    await _publish(destination, manifest_path(manifest.run_id), content, lease)
     lease.check()
     if watermarks is not None:
         await watermarks.advance(vault.open(advances).items())
+    await remember_fields(state, manifest.run_id, fields)
     await remember_run(state, manifest.run_id, content)
     await journal.close()
     return manifest
 
 
-async def _publish_manifest(destination: Destination, run_id: str, content: bytes, lease: Lease) -> None:
-    upload = await destination.begin(manifest_path(run_id))
+async def _publish(destination: Destination, path: str, content: bytes, lease: Lease) -> None:
+    upload = await destination.begin(path)
     await upload.write(content)
     await upload.seal()
     lease.check()

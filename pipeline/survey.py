@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import datetime
 
 from pipeline.equipment import Equipment
-from pipeline.errors import DatasetDenied, SourceRefused, UnitFailed
+from pipeline.errors import DatasetDenied, FailReason, SourceRefused, UnitFailed, UnitSkipped
 from pipeline.journal import DoneUnit, RunRecord
 from pipeline.model import Page, Principal, PrincipalKind, Unit, Window
 from pipeline.outcomes import OutcomeReport
@@ -42,6 +42,7 @@ class Survey:
         self._now = now
         self._sources = equipment.sources
         self._principals: dict[PrincipalKind, list[Principal]] = {}
+        self._unprepared: dict[tuple[str, Principal], UnitSkipped | UnitFailed] = {}
 
     async def read_directory(self, *, done: Collection[str], take: Take) -> None:
         """Read users and groups: rows for `take`, unless an earlier attempt is `done` with them, and principals.
@@ -69,17 +70,20 @@ class Survey:
         def observe(page: Page) -> None:
             found.update(dict.fromkeys(source.enumerated(page)))
 
+        result: UnitResult | None = None
         try:
             result = await self._reader.read(unit, observe=observe)
         except UnitFailed as error:
-            if unit.dataset == USERS:
+            guarded = error.reason is FailReason.EGRESS_GUARD  # everybody is known, only the rows must not leave
+            if unit.dataset == USERS and not guarded:
                 raise SourceRefused(
                     "the users of the tenant cannot be listed",
                     remedy="Grant User.Read.All to one of the applications, with admin consent.",
                     code=error.code or None,
                 ) from error
             self._report.failed(unit, error)
-            return None
+            if not guarded:
+                return None
         for principal in found:
             self._principals.setdefault(principal.kind, []).append(principal)
         return result
@@ -96,6 +100,10 @@ class Survey:
             except (SourceRefused, DatasetDenied) as error:
                 self._report.denied([source.dataset for source in connector.sources], error)
                 continue
+            for principal, reason in prepared.failed.items():
+                for source in connector.sources:
+                    if source.principals is principal.kind:
+                        self._unprepared[source.dataset, principal] = reason
             if prepared.saved is not None and kept is None:
                 await remember(name, vault.seal_blob(prepared.saved))
 
@@ -111,7 +119,7 @@ class Survey:
             for principal in self._principals.get(source.principals, []):
                 key = (source.dataset, self._equipment.pseudonym(principal))
                 window = self._window(source, known.get(key))
-                if source.windowed and window is None:
+                if (source.windowed and window is None) or self._is_unprepared(Unit(source.dataset, principal, window)):
                     continue
                 groups.setdefault(principal, []).extend(units_of(source, principal, window, finished.get(key, [])))
         planned = [units for units in groups.values() if units]
@@ -123,6 +131,18 @@ class Survey:
             principals=len(planned),
         )
         return planned
+
+    def _is_unprepared(self, unit: Unit) -> bool:
+        """Report a unit that cannot be read, because its connector could not learn what it needs."""
+        error = self._unprepared.get((unit.dataset, unit.principal))
+        if error is None:
+            return False
+        self._report.planned([unit])
+        if isinstance(error, UnitSkipped):
+            self._report.skipped(unit, error)
+        else:
+            self._report.failed(unit, error)
+        return True
 
     def _window(self, source: Source, watermark: datetime | None) -> Window | None:
         if not source.windowed:

@@ -8,11 +8,14 @@ import typer
 
 from pipeline.app import tool_version
 from pipeline.cli import demo as demo_command
+from pipeline.cli import doctor as doctor_command
 from pipeline.cli import emulator as emulator_command
 from pipeline.cli import export as export_command
 from pipeline.cli import schema as schema_command
+from pipeline.cli import setup as setup_command
 from pipeline.cli import status as status_command
 from pipeline.cli.console import Globals, LogLevel, hoist, leave
+from pipeline.doctor import Examination
 from pipeline.telemetry import LogFormat
 
 app = typer.Typer(
@@ -183,6 +186,45 @@ def status(context: typer.Context) -> None:
     Example: m365-export status
     """
     raise typer.Exit(status_command.status(context.obj))
+
+
+@app.command()
+def doctor(
+    context: typer.Context,
+    form: Annotated[str, typer.Option("--format", metavar="table|json", help="Form of the findings.")] = "table",
+    probe_allowed: Annotated[
+        str | None,
+        typer.Option("--probe-allowed", metavar="USER", help="A user whose mailbox has to be readable."),
+    ] = None,
+    probe_denied: Annotated[
+        str | None,
+        typer.Option("--probe-denied", metavar="USER", help="A user whose mailbox must not be readable."),
+    ] = None,
+    expect_salt: Annotated[
+        str | None,
+        typer.Option("--expect-salt", metavar="FINGERPRINT", help="What the proxy's health check says of its salt."),
+    ] = None,
+) -> None:
+    """Try everything a run depends on, and say how to mend what is wrong.
+
+    Example: m365-export doctor --probe-allowed someone@example.com
+    """
+    examination = Examination(probe_allowed=probe_allowed, probe_denied=probe_denied, expected_salt=expect_salt)
+    raise typer.Exit(doctor_command.doctor(context.obj, form=form, examination=examination))
+
+
+@app.command()
+def setup(
+    context: typer.Context,
+    form: Annotated[
+        str, typer.Option("--format", metavar="markdown|azure-cli|powershell|terraform", help="Form of the answer.")
+    ] = "markdown",
+) -> None:
+    """Print what the Microsoft administrators have to do for these settings.
+
+    Example: m365-export setup --format azure-cli > setup.sh
+    """
+    raise typer.Exit(setup_command.setup(context.obj, form=form))
 
 
 @app.command()

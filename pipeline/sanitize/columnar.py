@@ -7,7 +7,8 @@ pyarrow releases the interpreter lock while it reads and rebuilds, so pages can 
 
 A page the reader refuses is halved until the records that cannot be read stand alone; those are rejected and counted.
 
-Where a page is scanned for the field ledger, the reader also takes in what it would leave out, for one look at its names.
+Where a page is scanned for the field ledger, the reader takes in what it would leave out too, for one look at its
+names.
 """
 
 from collections import Counter
@@ -34,6 +35,7 @@ MISSING_KEY = "missing_key"
 UNIQUE_TEXTS = frozenset({"internetMessageId"})  # beside the keys: leaves whose texts hardly ever repeat in a page
 _MICROSECOND_TEXT = 26  # characters of `2026-03-02T09:00:00.000000`; Graph sends up to seven fraction digits
 _NEVER = pa.scalar(-62_135_596_800_000_000, pa.int64()).cast(INSTANT)  # 0001-01-01T00:00:00Z, Graph's "never"
+_DEEP = (b"]" * 64, b"}" * 64, b"}]" * 32)  # how a page ends whose nesting would overflow Arrow's stack
 _ZONE = r"(?:Z|[+-]\d\d:\d\d)$"
 
 
@@ -99,12 +101,11 @@ class ColumnarSanitizer:
         Raises:
             UnreadablePage: a page is no JSON array of records.
         """
+        if scan:
+            return self._clean_and_scan(pages, window, row_filter)
         try:
-            return self._clean_pages(pages, window, row_filter, scan=scan)
+            return self._clean_pages(pages, window, row_filter)
         except pa.ArrowInvalid:
-            if scan:  # often a field that is not read and changes its type from record to record
-                cleaned = self.clean(pages, window=window, row_filter=row_filter)
-                return replace(cleaned, seen=self._ledger.scan_pages(pages))
             return self._clean_isolating(_split(pages), window, row_filter)
 
     def kept(self, rows: pa.Table) -> dict[str, int]:
@@ -123,6 +124,16 @@ class ColumnarSanitizer:
         positions = pa.table({"key": keys, "position": pa.array(range(len(rows)), pa.int64())})
         last = positions.group_by("key").aggregate([("position", "max")])["position_max"]
         return rows.take(last.sort())
+
+    def _clean_and_scan(self, pages: Sequence[bytes], window: Window | None, row_filter: RowFilter | None) -> Cleaned:
+        """Both in one reading, unless a field that is not read changes its type or is too deep for Arrow to infer."""
+        if not any(closing in page for page in pages for closing in _DEEP):
+            try:
+                return self._clean_pages(pages, window, row_filter, scan=True)
+            except pa.ArrowInvalid:
+                pass
+        cleaned = self.clean(pages, window=window, row_filter=row_filter)
+        return replace(cleaned, seen=self._ledger.scan_pages(pages))
 
     def _clean_isolating(
         self, records: Sequence[bytes], window: Window | None, row_filter: RowFilter | None
@@ -160,6 +171,8 @@ class ColumnarSanitizer:
             read_options=pj.ReadOptions(use_threads=False, block_size=len(text) + 1),
             parse_options=self._parse_options(filter_path, scan=scan),
         )
+        if scan:
+            table.validate()  # Arrow loses nulls that lead a list whose type it infers, and then counts wrongly
         return table["value"].combine_chunks().flatten()
 
     def _parse_options(self, filter_path: str | None, *, scan: bool) -> pj.ParseOptions:

@@ -26,30 +26,34 @@ MAX_TENANT_DOMAINS = 500  # beyond that the domains are not used to narrow down 
 _WORD = re.compile(r"[^\W_]+")
 _ASIDE = re.compile(r"\([^)]*\)|\[[^\]]*\]")  # `Anna Schmidt (Contoso)`
 _ADDRESS = re.compile(r"[^\s@<>()\[\],;:\"'/=?&]+@[A-Za-z0-9.-]+")
+_DOMAIN = re.compile(r"[a-z0-9.-]+")
 _DIGITS = re.compile(r"\+?\d[\d ()./\-]{5,24}\d")
 _MIN_PHONE_DIGITS = 8  # of a directory's own numbers; internal extensions are shorter
 
 # English words that are given or family names as well, and mean nothing personal beside each other.
-_ORDINARY = frozenset(
-    "will may mark june april august bill frank grace hope joy rob sue art dean grant chase hunter mason sales canada "
-    "major price young long short white black brown green gray grey king page day summer winter love rose iris ray "
-    "jack pat sandy rich bob drew miles chip case head field marsh wood woods stone banks rivers lake park hall street "
-    "church house best good little strong sharp wise bright early late first last west east north south".split()
-)  # fmt: skip
+_ORDINARY = frozenset({
+    "april", "art", "august", "banks", "best", "bill", "black", "bob", "bright", "brown", "canada", "case",
+    "chase", "chip", "church", "day", "dean", "drew", "early", "east", "field", "first", "frank", "good", "grace",
+    "grant", "gray", "green", "grey", "hall", "head", "hope", "house", "hunter", "iris", "jack", "joy", "june",
+    "king", "lake", "last", "late", "little", "long", "love", "major", "mark", "marsh", "mason", "may", "miles",
+    "north", "page", "park", "pat", "price", "ray", "rich", "rivers", "rob", "rose", "sales", "sandy", "sharp",
+    "short", "south", "stone", "street", "strong", "sue", "summer", "west", "white", "will", "winter", "wise",
+    "wood", "woods", "young",
+})  # fmt: skip
 
 
-class _User(msgspec.Struct):
-    displayName: str | None = None  # noqa: N815 - Graph's spelling
+class _User(msgspec.Struct, rename="camel"):
+    display_name: str | None = None
     mail: str | None = None
-    userPrincipalName: str | None = None  # noqa: N815
-    otherMails: list[str] | None = None  # noqa: N815
-    proxyAddresses: list[str] | None = None  # noqa: N815
-    imAddresses: list[str] | None = None  # noqa: N815
-    businessPhones: list[str] | None = None  # noqa: N815
-    mobilePhone: str | None = None  # noqa: N815
+    user_principal_name: str | None = None
+    other_mails: list[str] | None = None
+    proxy_addresses: list[str] | None = None
+    im_addresses: list[str] | None = None
+    business_phones: list[str] | None = None
+    mobile_phone: str | None = None
     department: str | None = None
-    companyName: str | None = None  # noqa: N815
-    officeLocation: str | None = None  # noqa: N815
+    company_name: str | None = None
+    office_location: str | None = None
     city: str | None = None
     state: str | None = None
     country: str | None = None
@@ -70,7 +74,6 @@ class DirectoryIndex:
         self._labels: dict[bytes, bytes] = {}  # a label, and the first user who has it
         self._shared_labels: set[bytes] = set()
         self._domains: set[str] = set()
-        self._users = 0
 
     def __repr__(self) -> str:
         return f"DirectoryIndex(addresses={len(self._addresses)}, names={len(self._names)})"
@@ -78,7 +81,7 @@ class DirectoryIndex:
     @property
     def generation(self) -> int:
         """Grows with what the index knows; a verdict is as good as the generation it was found in."""
-        return self._users
+        return len(self._addresses) + len(self._phones) + len(self._names) + len(self._shared_labels)
 
     @property
     def domains(self) -> Sequence[str] | None:
@@ -86,7 +89,10 @@ class DirectoryIndex:
         return sorted(self._domains) if len(self._domains) <= MAX_TENANT_DOMAINS else None
 
     def learn(self, records: bytes) -> None:
-        """Take in a raw page of users; the same page twice changes nothing. What has an unexpected type is left out: the sanitizer rejects it."""
+        """Take in a raw page of users; the same page twice changes nothing.
+
+        What has an unexpected type is left out; the sanitizer decides about it.
+        """
         try:
             raw_users = msgspec.json.decode(records, type=list[msgspec.Raw])
         except msgspec.DecodeError:
@@ -117,19 +123,18 @@ class DirectoryIndex:
         return any(self._hash(_digits(run)) in self._phones for run in _DIGITS.findall(text))
 
     def _add(self, user: _User) -> None:
-        self._users += 1
-        for address in (user.mail, user.userPrincipalName, *_all(user.otherMails), *_all(user.imAddresses)):
+        for address in (user.mail, user.user_principal_name, *_all(user.other_mails), *_all(user.im_addresses)):
             self._add_address(address)
-        for alias in _all(user.proxyAddresses):
+        for alias in _all(user.proxy_addresses):
             self._add_address(alias.partition(":")[2])
-        for phone in (user.mobilePhone, *_all(user.businessPhones)):
+        for phone in (user.mobile_phone, *_all(user.business_phones)):
             digits = _digits(phone or "")
             if len(digits) >= _MIN_PHONE_DIGITS:
                 self._phones.add(self._hash(digits))
-        if user.displayName:
-            self._add_name(user.displayName)
-        labels = (user.department, user.companyName, user.officeLocation, user.city, user.state, user.country)
-        owner = self._hash((user.userPrincipalName or "").casefold())
+        if user.display_name:
+            self._add_name(user.display_name)
+        labels = (user.department, user.company_name, user.office_location, user.city, user.state, user.country)
+        owner = self._hash((user.user_principal_name or "").casefold())
         for label in filter(None, labels):
             entry = self._name_hash(_WORD.findall(label))
             if self._labels.setdefault(entry, owner) != owner:
@@ -138,7 +143,9 @@ class DirectoryIndex:
     def _add_address(self, address: str | None) -> None:
         if address and "@" in address:
             self._addresses.add(self._hash(address.casefold()))
-            self._domains.add(address.rpartition("@")[2].casefold())
+            domain = address.rpartition("@")[2].casefold()
+            if _DOMAIN.fullmatch(domain):
+                self._domains.add(domain)
 
     def _add_name(self, name: str) -> None:
         plain = _ASIDE.sub(" ", name)

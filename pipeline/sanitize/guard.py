@@ -11,19 +11,23 @@ the recognisers, which are the same that the `free-text` treatment uses. Their v
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.sanitize.columns import TEXT_TYPES, leaves, property_tree
 from pipeline.sanitize.directory_index import DirectoryIndex
+from pipeline.sanitize.pseudonym import is_token
 from pipeline.sanitize.recognizers import holds_address, holds_phone
 from pipeline.sanitize.rules import DROP, DatasetRules, FieldRule, Profile, Search
 from pipeline.sanitize.shapes import Shape, TokenForms, declared_shape
 
 REMEMBERED_TEXTS = 20_000  # found clean; of one column at a time, some MB at most
 OWNER = "_owner"
+USUAL_FORMS = TokenForms()
 
+_FEW = 128  # values that Python has matched before RE2 has compiled its pattern
 _SAMPLE_ROWS = 2048  # enough to see whether the values of a column repeat
 _REMOVED = Shape("tombstone", "[a-z_]+")
 _BEARER = re.compile(r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.|\bbearer\s+[A-Za-z0-9._~+/-]{20,}", re.IGNORECASE)
@@ -69,7 +73,7 @@ class EgressGuard:
         *,
         profile: Profile,
         directory: DirectoryIndex,
-        forms: TokenForms = TokenForms(),  # noqa: B008 - frozen
+        forms: TokenForms = USUAL_FORMS,
         owner: FieldRule | None = None,
     ) -> None:
         """`owner` is the rule of the id that `_owner` repeats; None where the dataset has no owner."""
@@ -82,32 +86,35 @@ class EgressGuard:
 
     def check(self, rows: pa.Table, *, owner: str | None = None) -> Breach | None:
         """The first breach in a unit's rows and in the owner they will be stamped with; None: they may leave."""
-        if owner is not None and (self._owner is None or not re.fullmatch(self._owner.pattern, owner)):
+        if owner is not None and (self._owner is None or not _compiled(self._owner.pattern).fullmatch(owner)):
             return Breach(self._dataset, OWNER, "owner" if self._owner is None else self._owner.name)
+        closed: dict[Shape, list[tuple[str, pa.ChunkedArray]]] = {}
         for rule, values in leaves(rows, self._tree):
-            if values.null_count < len(values):
-                found = self._look(self._columns[rule.path], values)
-                if found is not None:
-                    return Breach(self._dataset, rule.path, found)
-        if "_removed" in rows.column_names and not _has_shape(rows["_removed"], _REMOVED):
-            return Breach(self._dataset, "_removed", _REMOVED.name)
+            if values.null_count == len(values):
+                continue
+            column = self._columns[rule.path]
+            if column.shape is not None:
+                closed.setdefault(column.shape, []).append((rule.path, values))
+            elif (found := self._search(column, values.unique())) is not None:
+                return Breach(self._dataset, rule.path, found)
+        if "_removed" in rows.column_names:
+            closed[_REMOVED] = [("_removed", rows["_removed"])]
+        for shape, columns in closed.items():
+            broken = _first_without(shape, columns)
+            if broken is not None:
+                return Breach(self._dataset, broken, shape.name)
         return None
 
-    def _look(self, column: _Column, values: pa.ChunkedArray) -> str | None:
-        if column.shape is not None:
-            distinct = values.unique() if _repeats(values) else values
-            return None if _has_shape(distinct, column.shape) else column.shape.name
-        return self._search(column, values.unique())
-
-    def _search(self, column: _Column, texts: pa.Array) -> str | None:
+    def _search(self, column: _Column, distinct: pa.Array) -> str | None:
         """Which search finds something in an open column."""
         generation = self._directory.generation
         if column.generation != generation or len(column.clean) > REMEMBERED_TEXTS:
             column.clean, column.generation = set(), generation
         clean = column.clean
-        suspects = texts.filter(pc.match_substring_regex(texts, self._hints(column.searches)))
-        for text in suspects.to_pylist():
-            if text in clean:
+        if len(distinct) > _FEW:
+            distinct = distinct.filter(pc.match_substring_regex(distinct, self._hints(column.searches)))
+        for text in distinct.to_pylist():
+            if not text or text in clean or is_token(text):
                 continue
             for search in column.searches:
                 if self._finds(search, text):
@@ -131,7 +138,7 @@ class EgressGuard:
     def _hints(self, searches: frozenset[Search]) -> str:
         hints = [_HINTS[search] for search in searches if search in _HINTS]
         if "directory" in searches:
-            hints += [_HINTS["phone"], _own_addresses(self._directory.domains)]
+            hints += [_HINTS["phone"], *_own_addresses(self._directory.domains)]
         return "|".join(hints)
 
 
@@ -142,21 +149,39 @@ def _column(rule: FieldRule, profile: Profile, forms: TokenForms) -> _Column:
     return _Column(rule.path, shape, frozenset(search for search in every if search not in rule.exempt))
 
 
-def _own_addresses(domains: Sequence[str] | None) -> str:
+def _own_addresses(domains: Sequence[str] | None) -> list[str]:
     """What an address of the tenant has to contain."""
     if domains is None:
-        return _HINTS["address"]
-    ends = "|".join(re.escape(domain).replace("/", "") for domain in domains)
-    return f"(?i:(?:@|%40)(?:{ends}))" if ends else "[^\\x{0}-\\x{10FFFF}]"
+        return [_HINTS["address"]]
+    return [f"(?i:(?:@|%40)(?:{'|'.join(map(re.escape, domains))}))"] if domains else []
 
 
-def _repeats(values: pa.ChunkedArray) -> bool:
-    """Whether it pays to look for distinct values first: unless nearly all are."""
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+def _first_without(shape: Shape, columns: Sequence[tuple[str, pa.ChunkedArray]]) -> str | None:
+    """The path of the first column with a value that has not the shape. Columns of one shape are matched in one go."""
+    chunks = [chunk for _, values in columns for chunk in _distinct(values)]
+    if _has_shape(pa.concat_arrays(chunks), shape):
+        return None
+    return next(path for path, values in columns if not _has_shape(values.combine_chunks(), shape))
+
+
+def _distinct(values: pa.ChunkedArray) -> Sequence[pa.Array]:
+    """Each value once where it pays to look for them, which it does unless nearly all differ."""
+    if len(values) <= _FEW:
+        return list(values.chunks)
     sample = values.slice(0, _SAMPLE_ROWS)
-    return 20 * len(sample.unique()) <= 19 * len(sample)
+    nearly_all_differ = 20 * len(sample.unique()) > 19 * len(sample)
+    return list(values.chunks) if nearly_all_differ else [values.unique()]
 
 
-def _has_shape(values: pa.ChunkedArray | pa.Array, shape: Shape) -> bool:
-    """Whether every value is null, empty, or matches in full."""
+def _has_shape(values: pa.Array, shape: Shape) -> bool:
+    """Whether every value is null, empty, or matches in full. One array, since Arrow compiles a pattern per chunk."""
+    if len(values) <= _FEW:
+        matches = _compiled(shape.pattern).fullmatch
+        return all(not text or matches(text) for text in values.to_pylist())
     matched = pc.match_substring_regex(values, rf"\A(?:{shape.pattern})?\z")
     return pc.all(matched).as_py() is not False

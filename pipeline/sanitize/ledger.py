@@ -10,11 +10,11 @@ The side file `_manifests/<run_id>.fields.json`, version 1:
           {"path": "from.emailAddress.name", "fate": "dropped", "rule": "dropped", "non_null": 9633, "sampled": true},
           {"path": "newProperty", "fate": "dropped", "rule": "unlisted", "non_null": 7, "sampled": true}]}}}
 
-`fate` is kept, pseudonymized, filtered (parts of the text survive) or dropped. `rule` is the treatment, or `dropped` for
-a path the rules drop in every profile, or `unlisted` for one they do not know. What is not `sampled` is counted exactly,
-in the published rows: values, for a list its items. What is `sampled` is counted in `scanned_records` raw records. A
-path of which the rules decide as a whole (`body`) stands for all below it. The name of an unlisted property that does
-not look like one (a dictionary keyed by an address) is written as `*`.
+`fate` is kept, pseudonymized, filtered (parts of the text survive) or dropped. `rule` is the treatment, or `dropped`
+for a path the rules drop in every profile, or `unlisted` for one they do not know. What is not `sampled` is counted
+exactly, in the published rows: values, for a list its items. What is `sampled` is counted in `scanned_records` raw
+records. A path of which the rules decide as a whole (`body`) stands for all below it. The name of an unlisted property
+that does not look like one (a dictionary keyed by an address) is written as `*`.
 """
 
 import re
@@ -97,7 +97,7 @@ class FieldLedger:
         for page in pages:
             try:
                 values = msgspec.json.decode(page)
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, RecursionError):
                 continue  # no page; the sanitizer says so
             records += len(values) if isinstance(values, list) else 0
             _scan_value(values, self._known, "", counts)
@@ -173,18 +173,18 @@ def _insert(names: dict[str, _Name], path: str, *, is_read: bool) -> None:
 
 
 def _scan_struct(records: pa.StructArray, known: Mapping[str, _Name], prefix: str, counts: Counter[str]) -> None:
-    for member, values in zip(records.type, records.flatten(), strict=True):
+    for member, found in zip(records.type, records.flatten(), strict=True):
         name = known.get(member.name)
         if name is None:
-            counts[prefix + _shown(member.name)] += len(values) - values.null_count
+            counts[prefix + _shown(member.name)] += len(found) - found.null_count
             continue
         if name.is_read:
             continue
-        if name.path.endswith("[]") and pa.types.is_list(values.type):
-            values = values.flatten()
+        is_items = name.path.endswith("[]") and pa.types.is_list(found.type)
+        values = found.flatten() if is_items else found
         if name.below and pa.types.is_struct(values.type):
             _scan_struct(values, name.below, f"{name.path}.", counts)
-        else:
+        elif not name.below or values.null_count < len(values):
             counts[name.path] += len(values) - values.null_count
 
 
@@ -199,7 +199,7 @@ def _scan_value(value: Any, known: Mapping[str, _Name], prefix: str, counts: Cou
         name = known.get(key)
         if name is None:
             counts[prefix + _shown(key)] += inner is not None
-        elif name.is_read:
+        elif name.is_read or (name.below and inner is None):
             continue
         elif name.below and isinstance(inner, (dict, list)):
             _scan_value(inner, name.below, f"{name.path}.", counts)

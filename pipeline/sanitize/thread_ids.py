@@ -52,7 +52,8 @@ def treat_join_url(text: str, token: Token) -> str | None:
     if meetup is None:
         return origin
     organizer = _organizer(link.query)
-    query = f"?Oid={token(organizer)}" if organizer else ""
+    pseudonym = token(organizer) if organizer else None
+    query = f"?Oid={pseudonym}" if pseudonym else ""
     return f"{origin}/l/meetup-join/{treat_thread_id(meetup['thread'], token)}/{meetup['message']}{query}"
 
 

@@ -2,7 +2,7 @@
 
 Two generations of a dictionary: when the young one is full it becomes the old one, and what is asked for
 again moves up. That keeps what is in use, like a least-recently-used list, without work on every hit. An
-entry costs about 300 bytes (its text, its token, a place in a dictionary).
+entry costs about 250 bytes (its text, its token, a place in a dictionary).
 
 Threads may share a cache without a lock: each step is one dictionary operation, and two threads that race
 make the same token twice or drop some entries early, never a wrong answer.

@@ -17,7 +17,7 @@ from pipeline.sanitize.title_phrases import TITLE_PHRASES
 Texts = Sequence[str | None]
 Rewrite = Callable[[Texts], list[str | None]]
 
-_SMTP = re.compile(r"(?i)^smtp:(.*)$", re.ASCII)
+_SMTP = re.compile(r"(?i)^smtp:(.*)\Z", re.ASCII)  # as a whole line: nothing may stay behind the token
 _PASSCODE = (re.compile(r"(?i)pwd=[^&]*", re.ASCII),)
 _ZOOM_LINKS = (re.compile(r"https://[^.]+\.zoom\.us/.*", re.ASCII),)
 _BLANKS = re.compile(r"\s+", re.ASCII)
