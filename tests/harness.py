@@ -23,6 +23,9 @@ from pipeline.ports import Preparation, RowFilter
 from pipeline.progress import Progress
 from pipeline.sanitize.columnar import ColumnarSanitizer
 from pipeline.sanitize.columns import output_schema
+from pipeline.sanitize.directory_index import DirectoryIndex
+from pipeline.sanitize.guard import EgressGuard
+from pipeline.sanitize.ledger import fields_file
 from pipeline.sanitize.pseudonym import Pseudonymizer
 from pipeline.sanitize.rules import built_in_rules
 from pipeline.sanitize.treatments import Treatments
@@ -73,6 +76,7 @@ class SmallSource:
     settle: timedelta = timedelta(0)
     overlap: timedelta = timedelta(0)
     ahead: timedelta = timedelta(0)
+    from_beginning: bool = False
     longest_window: timedelta = timedelta(days=2)
 
     def filter(self, unit: Unit) -> RowFilter | None:
@@ -135,7 +139,8 @@ class Harness:
     def equip(self, *, hook: Hook = no_faults) -> Equipment:
         rules = built_in_rules()
         pseudonymizer = Pseudonymizer(salt=SALT)
-        treatments = Treatments(pseudonymizer, group_original=True)
+        directory = DirectoryIndex()
+        treatments = Treatments(pseudonymizer, group_original=True, holds_name=directory.holds_name)
         sources = (
             SmallSource(self.tenant, "entra_users", PrincipalKind.TENANT),
             SmallSource(self.tenant, "mailbox_settings", PrincipalKind.USER),
@@ -186,6 +191,23 @@ class Harness:
                 )
                 for source in sources
             },
+            guards={
+                source.dataset: EgressGuard(
+                    rules[source.dataset],
+                    profile="strict",
+                    directory=directory,
+                    owner=rules["entra_users"].fields[0] if rules[source.dataset].owner == "mailbox" else None,
+                )
+                for source in sources
+            },
+            directory=directory,
+            fields_file=lambda run_id, counts: fields_file(
+                {dataset: rules[dataset] for dataset in DATASETS},
+                counts,
+                run_id=run_id,
+                profile="strict",
+                rules_fingerprint="f",
+            ),
             encoder=lambda dataset, run_id, at: part_format(dataset, run_id, at).encoder(),
             empty_part=lambda dataset: part_format(dataset, "", NOW).empty(),
             pseudonym=lambda principal: pseudonymizer.token(principal.id) or "",

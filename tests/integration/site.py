@@ -92,14 +92,16 @@ class Site:
     def query(self, dataset: str, columns: str, *, run: str = "*") -> list[tuple[Any, ...]]:
         """Rows over all files of a dataset, as any engine would read them."""
         files = f"{self.folder}/data/{dataset}/{run}/*.parquet"
-        return duckdb.sql(f"SELECT {columns} FROM read_parquet('{files}')").fetchall()
+        return duckdb.connect().execute(f"SELECT {columns} FROM read_parquet('{files}')").fetchall()
 
     def duplicates(self, dataset: str, key: str) -> list[tuple[Any, ...]]:
         """Keys that occur more than once within a run."""
         files = f"{self.folder}/data/{dataset}/*/*.parquet"
-        return duckdb.sql(
-            f"SELECT _run_id, {key}, count(*) FROM read_parquet('{files}') GROUP BY ALL HAVING count(*) > 1"
-        ).fetchall()
+        return (
+            duckdb.connect()
+            .execute(f"SELECT _run_id, {key}, count(*) FROM read_parquet('{files}') GROUP BY ALL HAVING count(*) > 1")
+            .fetchall()
+        )
 
     def written_bytes(self) -> Mapping[Path, bytes]:
         """Everything the export left behind: Parquet, manifests, state."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from ssl import create_default_context
-from typing import Any
+from typing import IO, Any
 
 import duckdb
 import pytest
@@ -50,25 +50,24 @@ class Served:
 @contextmanager
 def emulator(folder: Path) -> Iterator[Served]:
     ca_file = folder / "ca.pem"
-    process = subprocess.Popen(
-        [*COMMAND, "emulator", "--port", "0", "--users", "25", "--now", NOW, "--ca-file", str(ca_file), "--seed", "3"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        lines: list[str] = []
-        while not any(line.startswith("state:") for line in lines):
-            line = process.stdout.readline()
-            assert line, "the emulator ended before it was ready"
-            lines.append(line)
-        settings = "".join(lines)
-        secret = next(line.split("'")[1] for line in lines if "M365_EXPORT_CLIENT_SECRET='" in line)
-        url = next(line.split("authority: '")[1].split("'")[0] for line in lines if "authority: '" in line)
-        yield Served({"settings": settings, "secret": secret, "url": url}, ca_file)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(10)
+    command = [*COMMAND, "emulator", "--port", "0", "--users", "10", "--now", NOW, "--ca-file", str(ca_file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            settings = "".join(_lines_until_ready(process))
+            secret = settings.split("M365_EXPORT_CLIENT_SECRET='")[1].split("'")[0]
+            url = settings.split("authority: '")[1].split("'")[0]
+            yield Served({"settings": settings, "secret": secret, "url": url}, ca_file)
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+def _lines_until_ready(process: subprocess.Popen[str]) -> Iterator[str]:
+    assert process.stdout is not None
+    for line in process.stdout:
+        yield line
+        if line.startswith("state:"):
+            return
+    raise AssertionError("the emulator ended before it was ready")
 
 
 def write_settings(served: Served, folder: Path) -> Path:
@@ -79,6 +78,11 @@ def write_settings(served: Served, folder: Path) -> Path:
 
 
 def exporter(served: Served, settings: Path) -> subprocess.Popen[bytes]:
+    with (settings.parent / "log").open("ab") as log:
+        return start_exporter(served, settings, log)
+
+
+def start_exporter(served: Served, settings: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [*COMMAND, "--config", str(settings), "run", "--until", NOW, "--log-format", "json"],
         env={
@@ -87,7 +91,7 @@ def exporter(served: Served, settings: Path) -> subprocess.Popen[bytes]:
             "M365_EXPORT_SALT": "kill-test-salt-0123456789",
         },
         stdout=subprocess.DEVNULL,
-        stderr=(settings.parent / "log").open("ab"),
+        stderr=log,
     )
 
 
@@ -101,9 +105,9 @@ def run_to_end(served: Served, settings: Path) -> int:
 
 def rows(folder: Path, dataset: str) -> set[tuple[Any, ...]]:
     files = f"{folder}/data/{dataset}/*/*.parquet"
-    found = duckdb.sql(f"SELECT {DATASETS[dataset]} FROM read_parquet('{files}')").fetchall()
-    assert len(found) == len(set(found)), f"{dataset} holds a row twice"
-    return set(found)
+    found = duckdb.connect().execute(f"SELECT _run_id, {DATASETS[dataset]} FROM read_parquet('{files}')").fetchall()
+    assert len(found) == len(set(found)), f"{dataset} holds a row twice within a run"
+    return {row[1:] for row in found}
 
 
 @pytest.mark.slow

@@ -312,6 +312,20 @@ def test_no_identifier_shows_through_its_token(text: str) -> None:
         assert form is None or text not in form.partition("@")[0]
 
 
+PLAIN = st.from_regex(
+    r"[A-Za-z0-9_'#]{1,8}(\.[a-zA-Z]{1,4})?(\+[a-z]{0,3})?@[A-Za-z0-9]{1,6}\.[A-Za-z]{2,5}", fullmatch=True
+)
+
+
+@given(PLAIN, st.sampled_from(["{}", " {} ", "<{}>", "Dana Fox <{}>", "{} (home)"]))
+def test_the_canonical_form_is_its_own(address: str, dress: str) -> None:
+    """Case, dress and a second canonicalization change nothing of the hash."""
+    local, _, domain = address.lower().partition("@")
+    canonical = f"{local.partition('+')[0]}@{domain}"
+    for spelling in (address.upper(), address.lower(), canonical):
+        assert PSEUDONYMS.hash_only(dress.format(spelling)) == PSEUDONYMS.hash_only(address)
+
+
 def test_no_local_part_shows_through_its_token() -> None:
     """Addresses in every dress lose their local part and display name."""
     chance = random.Random(20_261)

@@ -111,7 +111,7 @@ def test_dataset_head(dataset: str) -> None:
 def test_field_form(dataset: str) -> None:
     """Type and treatments come from the known sets; a treatment of text stands only at text."""
     for path, rule in _fields(dataset):
-        assert set(rule) <= {"type", "why", "source", *PROFILES}, path
+        assert set(rule) <= {"type", "why", "source", "shape", "exempt", *PROFILES}, path
         assert rule["type"] in TEXT_TYPES | OTHER_TYPES, path
         allowed = {"keep", "drop"} | (TEXT_TREATMENTS if rule["type"] in TEXT_TYPES else set())
         assert set(_treatments(rule)) <= allowed, path

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from pipeline.errors import ConfigurationError, FailReason, LeaseHeld, SkipReason, UnitFailed, UnitSkipped
+from pipeline.lease import hold
 from pipeline.manifest import Manifest, decode_manifest
 from pipeline.model import RunKind
 from pipeline.run import Request, export
@@ -150,8 +151,6 @@ async def test_a_backfill_leaves_watermarks_alone_and_can_be_repeated() -> None:
 async def test_a_second_run_of_the_kind_is_turned_away() -> None:
     """While one run holds the lease another one stops at once and says until when."""
     harness = Harness(SmallTenant.with_mail(users=1, messages=1))
-    from pipeline.lease import hold
-
     async with hold(harness.equip().state, RunKind.RUN, clock=lambda: harness.now):
         with pytest.raises(LeaseHeld, match="2026-03-02"):
             await export(harness.equip(), RUN)

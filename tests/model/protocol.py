@@ -1,0 +1,242 @@
+"""What an exporter does, call by call: the protocol of `pipeline.run`, `journal` and `seal` without the data.
+
+An exporter is a generator: it yields its calls and is sent the answers. Each call is one moment at a store; what the
+world does between two of them stands in `tests.model.world`. There is one dataset with two units of two rows each.
+"""
+
+from collections.abc import Generator
+from enum import StrEnum, auto
+from itertools import combinations
+from typing import Any, Literal, NamedTuple
+
+UNITS = frozenset({"u1", "u2"})
+ROWS_OF = {unit: frozenset({f"{unit}-a", f"{unit}-b"}) for unit in UNITS}
+
+
+class Safeguard(StrEnum):
+    """What the protocol rests on. The model can do without each of them, and must then break a promise."""
+
+    LEASE_CHECK = auto()  # the lease is looked at again between two calls, before anything becomes visible
+    JOURNAL_FIRST = auto()  # a part is journalled before it is published
+    JOURNAL_CREATE_ONLY = auto()  # a journal entry of another exporter is never overwritten
+    PUBLISH_CREATE_ONLY = auto()  # a published object is never overwritten
+    MARK_AFTER_PUBLISHING = auto()  # `published` is written when the publication was answered
+    WHOLE_UNITS = auto()  # a unit lies in one part
+    FENCE = auto()  # a unit of an unsettled part is read again only when an empty part has taken its place
+    FENCE_RECORDED = auto()  # the name of the fence's upload is written down before it is published
+    FENCE_SHARED = auto()  # whoever finds another's fence recorded publishes that one
+    MARK_BEFORE_ABORT = auto()  # a refused fence is given up when the answer is written down
+    MANIFEST_RECORDED = auto()  # the manifest's bytes are kept in the state before they are published
+    SEAL_BARRED = auto()  # who takes a run up makes sure that no predecessor records a manifest later
+    HISTORY_CHECK = auto()  # a run whose manifest is in the history is only forgotten
+    HISTORY_AFTER_BAR = auto()  # and the history is looked at when the record is barred, not before
+    WATERMARKS_LAST = auto()  # watermarks move after the manifest is published
+
+
+class Call(NamedTuple):
+    """What an exporter asks of a store, of its lease (`check`), or of chance (`choose`)."""
+
+    action: Literal["create", "put", "read", "keys", "forget", "publish", "abort", "advance", "check", "choose"]
+    key: tuple[str, ...] = ()
+    value: Any = None
+
+
+class Upload(NamedTuple):
+    """What is published: whose upload it is, and what is in it."""
+
+    token: str
+    content: Any
+
+
+class Entry(NamedTuple):
+    """A line of the journal."""
+
+    units: frozenset[str]
+    rows: frozenset[str]
+
+
+class Seal(NamedTuple):
+    """What a run ends with: the rows of each part by its number, and the units whose watermarks move."""
+
+    parts: frozenset[tuple[str, frozenset[str]]]
+    units: frozenset[str]
+
+
+class Stop(Exception):  # noqa: N818 - not an error: the exporter ends as it should
+    """The lease is lost, or an answer tells that somebody else is at work."""
+
+
+Exporter = Generator[Call, Any, None]
+HOLLOW = Entry(frozenset(), frozenset())
+BARRED = ""
+
+
+class Program:
+    """One command, as exporter `me` would run it with the safeguards it has."""
+
+    def __init__(self, me: str, safeguards: frozenset[Safeguard]) -> None:
+        self._me = me
+        self._has = safeguards
+        self._attempt = 1  # how many exporters have worked at the run, this one included
+
+    def run(self) -> Exporter:
+        """Everything after the lease was taken (`pipeline.run`: `_work`)."""
+        open_runs = [key[1] for key in (yield Call("keys", ("open",))) if key[2] == "run"]
+        for run in open_runs:
+            yield from self._take_up(run)
+        if not open_runs:
+            yield from self._check()
+            yield from self._insist(Call("create", ("open", self._me, "run"), ""))
+            yield from self._work(self._me, {})
+
+    def _take_up(self, run: str) -> Exporter:
+        """`pipeline.run`: `_take_up`."""
+        is_sealed = False
+        if Safeguard.HISTORY_AFTER_BAR not in self._has:
+            is_sealed = (yield Call("read", ("history", run))) is not None
+        seal = yield from self._recorded_seal(run)
+        if Safeguard.HISTORY_AFTER_BAR in self._has:
+            is_sealed = (yield Call("read", ("history", run))) is not None
+        if is_sealed and Safeguard.HISTORY_CHECK in self._has:
+            yield from self._close(run)
+        elif seal is not None:
+            yield from self._finish_seal(run, seal)
+        else:
+            entries = yield from self._recover(run)
+            yield from self._work(run, entries)
+
+    def _work(self, run: str, entries: dict[str, Entry]) -> Exporter:
+        """Read what is due and not done, publish it in parts, seal (`pipeline.run`: `_Run`)."""
+        known = (yield Call("read", ("watermarks",))) or frozenset()
+        left = UNITS - known - _units(entries)
+        while left:
+            read, failed = yield Call("choose", value=_outcomes(left))
+            left = left - read - failed
+            for part in self._parts(read):
+                number = f"{1 + max(map(int, entries), default=0)}"
+                yield from self._publish(run, number, part)
+                entries = entries | {number: part}
+        seal = Seal(frozenset((number, entry.rows) for number, entry in entries.items()), _units(entries))
+        yield from self._record_seal(run, seal)
+        yield from self._finish_seal(run, seal)
+
+    def _parts(self, units: frozenset[str]) -> list[Entry]:
+        rows = frozenset(row for unit in units for row in ROWS_OF[unit])
+        if not rows:
+            return []
+        if Safeguard.WHOLE_UNITS in self._has:
+            return [Entry(units, rows)]
+        first = frozenset(row for row in rows if row.endswith("a"))
+        return [Entry(frozenset(), first), Entry(units, rows - first)]
+
+    def _publish(self, run: str, number: str, part: Entry) -> Exporter:
+        """`Journal.publish`."""
+        key = ("open", run, "entries", number)
+        write: Literal["create", "put"] = "create" if Safeguard.JOURNAL_CREATE_ONLY in self._has else "put"
+        journal = [Call(write, (*key, "entry"), part), Call("check")]
+        publication = [Call("publish", ("part", run, number), Upload(f"upload of {self._me}", part.rows))]
+        mark = Call("create", (*key, "published"), "")
+        if Safeguard.MARK_AFTER_PUBLISHING not in self._has:
+            yield mark
+        for call in journal + publication if Safeguard.JOURNAL_FIRST in self._has else publication + journal:
+            yield from self._insist(call)
+        if Safeguard.MARK_AFTER_PUBLISHING in self._has:
+            yield mark
+
+    def _recover(self, run: str) -> Generator[Call, Any, dict[str, Entry]]:
+        """Settle every part of an interrupted run; what is visible (`Journal.recover`)."""
+        keys = yield Call("keys", ("open", run, "entries"))
+        entries = {}
+        for number in [key[3] for key in keys if key[-1] == "entry"]:
+            entry = yield Call("read", ("open", run, "entries", number, "entry"))
+            if entry is not None:
+                marks = {key[-1] for key in keys if key[3] == number}
+                entries[number] = yield from self._settle(run, number, entry, marks)
+        return entries
+
+    def _settle(self, run: str, number: str, entry: Entry, marks: set[str]) -> Generator[Call, Any, Entry]:
+        """Whether a part is there, learnt by putting an empty one in its place (`Journal._settle`)."""
+        key, path = ("open", run, "entries", number), ("part", run, number)
+        if "published" in marks:
+            return entry
+        if "fenced" in marks or Safeguard.FENCE not in self._has:
+            return HOLLOW
+        token = yield from self._fence((*key, "fence"), marks)
+        if (yield Call("publish", path, Upload(token, frozenset()))):
+            yield Call("create", (*key, "fenced"), "")
+            return HOLLOW
+        mark, abort = Call("create", (*key, "published"), ""), Call("abort", path, token)
+        for call in (mark, abort) if Safeguard.MARK_BEFORE_ABORT in self._has else (abort, mark):
+            yield call
+        return entry
+
+    def _fence(self, key: tuple[str, ...], marks: set[str]) -> Generator[Call, Any, str]:
+        """The name of the upload to publish (`Journal._fence`)."""
+        mine = f"fence of {self._me}"
+        if Safeguard.FENCE_RECORDED not in self._has:
+            return mine
+        if "fence" not in marks and ((yield Call("create", key, mine)) or Safeguard.FENCE_SHARED not in self._has):
+            return mine
+        recorded: str | None = yield Call("read", key)
+        if recorded is None:
+            raise Stop
+        return recorded
+
+    def _recorded_seal(self, run: str) -> Generator[Call, Any, Seal | None]:
+        """What an earlier exporter recorded; when it is nothing, then it will stay nothing (`seal.recorded_seal`)."""
+        while True:
+            key = ("open", run, "seal", f"{self._attempt}")
+            if Safeguard.SEAL_BARRED in self._has:
+                if (yield Call("create", key, BARRED)):
+                    self._attempt += 1
+                    return None
+                seal = yield Call("read", key)
+                if seal != BARRED:
+                    return seal  # type: ignore[no-any-return]
+                self._attempt += 1
+            else:
+                return (yield Call("read", key))  # type: ignore[no-any-return]
+
+    def _record_seal(self, run: str, seal: Seal) -> Exporter:
+        """`seal.record_seal`."""
+        if Safeguard.MANIFEST_RECORDED in self._has:
+            key = ("open", run, "seal", f"{self._attempt}")
+            yield from self._check()
+            if not (yield Call("create", key, seal)) and (yield Call("read", key)) != seal:
+                raise Stop
+
+    def _finish_seal(self, run: str, seal: Seal) -> Exporter:
+        """`seal.finish_seal`."""
+        steps = [
+            Call("publish", ("manifest", run), Upload("seal", seal)),
+            Call("advance", ("watermarks",), seal.units),  # read and swap until the swap wins: one moment
+        ]
+        for step in steps if Safeguard.WATERMARKS_LAST in self._has else steps[::-1]:
+            yield from self._check()
+            yield step
+        yield Call("create", ("history", run), "")
+        yield from self._close(run)
+
+    def _close(self, run: str) -> Exporter:
+        """Forget the run, `run.json` last (`Journal.close`)."""
+        yield Call("forget", ("open", run, "entries"))
+        yield Call("forget", ("open", run, "seal"))
+        yield Call("forget", ("open", run, "run"))
+
+    def _check(self) -> Exporter:
+        yield from self._insist(Call("check"))
+
+    def _insist(self, call: Call) -> Exporter:
+        if not (yield call):
+            raise Stop
+
+
+def _units(entries: dict[str, Entry]) -> frozenset[str]:
+    return frozenset(unit for entry in entries.values() for unit in entry.units)
+
+
+def _outcomes(left: frozenset[str]) -> tuple[tuple[frozenset[str], frozenset[str]], ...]:
+    """Which units come next into one part (first of all: every one), or which cannot be read."""
+    nothing: frozenset[str] = frozenset()
+    some = [frozenset(each) for size in range(len(left), 0, -1) for each in combinations(sorted(left), size)]
+    return (*((each, nothing) for each in some), *((nothing, each) for each in some))

@@ -1,0 +1,101 @@
+"""The table of permissions agrees with what the connectors say, with the rules, and with itself."""
+
+import re
+
+import pytest
+
+from config.model import CONNECTOR_NAMES
+from config.permissions import NEEDS, ROLES, Need, least_roles
+from connectors.graph.client import GraphClient
+from connectors.graph.network import Network
+from connectors.graph.source import GraphSource
+from connectors.graph.throttle import Governor
+from connectors.options import ConnectorOptions
+from connectors.registry import build
+from pipeline.sanitize.rules import PROFILES, built_in_rules
+
+GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# What the basic permissions of mail and calendar do not open.
+MORE_THAN_BASIC = {"body", "bodyPreview", "uniqueBody", "attachments", "extensions"}
+
+
+class NoTokens:
+    """For clients that are made and never used."""
+
+    async def token(self) -> str:
+        raise AssertionError("nothing is asked for")
+
+    def invalidate(self, refused: str) -> None:
+        raise AssertionError("nothing is asked for")
+
+
+def stated_roles() -> dict[str, tuple[str, ...]]:
+    """The roles each connector names for each dataset it reads."""
+    client = GraphClient(
+        graph="https://graph.example", tokens=NoTokens(), governor=Governor(), network=Network()
+    )  # fmt: skip
+    select = {dataset: rules.select("strict") for dataset, rules in built_in_rules().items()}
+    stated = {}
+    for name in CONNECTOR_NAMES:
+        for source in build(name, client=client, select=select, options=ConnectorOptions()).sources:
+            inner = getattr(source, "_source", source)
+            assert isinstance(inner, GraphSource)
+            stated[source.dataset] = inner._collection.roles
+    return stated
+
+
+def needs_for(dataset: str) -> list[Need]:
+    return [need for need in NEEDS if need.dataset == dataset]
+
+
+def test_every_dataset_of_the_rules_has_a_need_of_its_connector() -> None:
+    """What the rules know can be read: each dataset stands in the table, under the same connector."""
+    for dataset, rules in built_in_rules().items():
+        assert {need.connector for need in needs_for(dataset)} == {rules.connector}, dataset
+
+
+def test_connectors_name_roles_of_the_table() -> None:
+    """The roles in a connector's error messages are ones that the table holds sufficient."""
+    stated = stated_roles()
+    assert stated
+    for dataset, roles in stated.items():
+        sufficient = {role for need in needs_for(dataset) for role in need.sufficient}
+        assert set(roles) <= sufficient, dataset
+
+
+def test_every_dataset_has_exactly_one_need_in_each_profile() -> None:
+    """No profile leaves a dataset without a need, or with two."""
+    for dataset in {need.dataset for need in NEEDS}:
+        for profile in PROFILES:
+            fitting = [need for need in needs_for(dataset) if need.profiles is None or profile in need.profiles]
+            assert len(fitting) == 1, (dataset, profile)
+
+
+@pytest.mark.parametrize("dataset", ["mail_messages", "calendar_events"])
+def test_a_basic_role_is_asked_for_only_where_it_opens_all_that_is_read(dataset: str) -> None:
+    """Where the rules read bodies the least role is one that opens bodies, elsewhere it is the basic one."""
+    for profile in PROFILES:
+        reads_more = bool(MORE_THAN_BASIC & set(built_in_rules()[dataset].select(profile)))
+        need = next(need for need in needs_for(dataset) if need.profiles is None or profile in need.profiles)
+        assert ("ReadBasic" in need.role) is not reads_more, profile
+
+
+def test_roles_that_are_asked_for_have_ids() -> None:
+    """Least roles and their equals are in the list of roles, each with an id of its own."""
+    for need in NEEDS:
+        assert {need.role, *need.instead} <= ROLES.keys()
+    ids = [role.id for role in ROLES.values()]
+    assert len(set(ids)) == len(ids)
+    assert all(GUID.fullmatch(each) for each in ids)
+
+
+def test_no_least_role_can_write() -> None:
+    """Nothing that is asked for lets the exporter change anything."""
+    assert not [role for role in ROLES if "Write" in role or "Send" in role or "FullControl" in role]
+
+
+def test_a_role_needed_anyway_serves_what_it_can() -> None:
+    """Chats need no role of their own where messages of chats are read, which needs a wider one."""
+    chats, messages = needs_for("teams_chats"), needs_for("teams_chat_messages")
+    assert least_roles([*chats, *messages]) == {"Chat.Read.All": [*chats, *messages]}
+    assert least_roles(chats) == {"Chat.ReadBasic.All": chats}
