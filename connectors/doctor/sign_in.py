@@ -75,7 +75,8 @@ async def sign_in(
         refusal = failure.refusal
         code = f" ({refusal.code})" if refusal.code else ""
         patience = timedelta(seconds=failure.patience_s)
-        wait = f"; right after a change it may pass by itself within {format_duration(patience)}" if patience else ""
+        is_change = patience and (refusal.code or "").startswith("AADSTS")
+        wait = f"; right after a change it may pass by itself within {format_duration(patience)}" if is_change else ""
         finding = error(area, f"no token: {refusal.what}{code}", refusal.remedy + wait)
         return SignedIn(application=application, findings=(finding,))
     except ConfigurationError as fault:

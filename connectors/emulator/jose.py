@@ -46,11 +46,6 @@ def sign_with_key(claims: Mapping[str, Any], *, key: rsa.RSAPrivateKey, header: 
     return f"{signed}.{_encoded(key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
 
 
-def is_signed_with_secret(token: Token, *, secret: bytes) -> bool:
-    """Whether the HMAC is right."""
-    return hmac.compare_digest(token.signature, hmac.digest(secret, token.signed, "sha256"))
-
-
 def is_signed_with_key(token: Token, *, key: rsa.RSAPublicKey) -> bool:
     """Whether an RS256 or PS256 signature is right; any other algorithm is not."""
     paddings = {

@@ -157,7 +157,7 @@ async def test_no_token_a_revoked_and_a_foreign_one_are_refused(emulator: Emulat
 
 
 async def test_granted_role_shows_in_new_tokens_only(emulator: Emulator) -> None:
-    """Consent does not reach a token that was issued before."""
+    """Neither consent nor its withdrawal reaches a token that was issued before."""
     app = emulator.register(roles=("Group.Read.All",))
     async with connected(emulator) as client:
         await client.renew(app)
@@ -165,8 +165,12 @@ async def test_granted_role_shows_in_new_tokens_only(emulator: Emulator) -> None
         before = await client.get("/users")
         await client.renew(app)
         after = await client.get("/users")
+        app.revoke("User.Read.All")
+        still = await client.get("/users")
+        await client.renew(app)
+        gone = await client.get("/users")
 
-    assert (before.status, after.status) == (403, 200)
+    assert (before.status, after.status, still.status, gone.status) == (403, 200, 200, 403)
 
 
 async def test_token_service_can_be_down() -> None:

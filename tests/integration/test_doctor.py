@@ -195,9 +195,7 @@ async def test_a_restriction_that_does_not_hold_is_an_error(patient: Patient) ->
 
 async def test_a_restriction_that_leaves_the_allowed_user_out_is_an_error(patient: Patient) -> None:
     """The role is granted, the mailbox is refused: the restriction is too narrow."""
-    findings = await patient.examined(
-        Examination(probe_allowed=patient.some(MailboxKind.ACCESS_POLICY))
-    )  # fmt: skip
+    findings = await patient.examined(Examination(probe_allowed=patient.some(MailboxKind.ACCESS_POLICY)))
     refused = about(findings, "mail_messages of the allowed probe user is refused")
     assert refused.level is Level.ERROR
     assert "although Mail.ReadBasic.All is granted" in refused.what

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -84,9 +85,7 @@ def test_azure_cli_accepts_every_command(azure_cli: Path, tmp_path: Path) -> Non
         script = FORMATS["azure-cli"](plan_of(values, tmp_path))
         for exists in (False, True):
             environ = {**ENVIRON, "GRANT_CONSENT": "yes"}
-            made, _ = run_script(
-                script, tmp_path / f"{case}-{exists}", tenant=TENANT, exists=exists, environ=environ
-            )  # fmt: skip
+            made, _ = run_script(script, tmp_path / f"{case}-{exists}", tenant=TENANT, exists=exists, environ=environ)
             calls |= {json.dumps(call): call for call in made}
     assert len(calls) > 20
     wrong = ["ad", "app", "update", "--id", "x", "--required-resource-acces", "[]", "--no-such-option"]
@@ -96,8 +95,8 @@ def test_azure_cli_accepts_every_command(azure_cli: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize("case", CASES)
 def test_powershell_parses(case: str, tmp_path: Path) -> None:
     """The script, and the snippets in the Markdown page, are PowerShell without a syntax error."""
-    tree_sitter = pytest.importorskip("tree_sitter")
-    grammar = pytest.importorskip("tree_sitter_powershell")
+    tree_sitter = import_module("tree_sitter")
+    grammar = import_module("tree_sitter_powershell")
     parser = tree_sitter.Parser(tree_sitter.Language(grammar.language()))
     plan = plan_of(CASES[case], tmp_path)
     snippets = [part.partition("```")[0] for part in FORMATS["markdown"](plan).split("```powershell\n")[1:]]
@@ -109,7 +108,7 @@ def test_powershell_parses(case: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_terraform_parses(case: str, tmp_path: Path) -> None:
     """The configuration is HCL, with the resources the plan asks for."""
-    hcl2 = pytest.importorskip("hcl2")
+    hcl2 = import_module("hcl2")
     plan = plan_of(CASES[case], tmp_path)
     parsed = hcl2.loads(FORMATS["terraform"](plan))
     kinds = [kind.strip('"') for resource in parsed["resource"] for kind in resource]

@@ -82,7 +82,7 @@ class Program:
     def run(self) -> Exporter:
         """Everything after the lease was taken (`pipeline.run`: `_work`)."""
         open_runs = [key[1] for key in (yield Call("keys", ("open",))) if key[2] == "run"]
-        for run in open_runs:
+        for run in sorted(open_runs, reverse=True):
             yield from self._take_up(run)
         if not open_runs:
             yield from self._check()
@@ -91,6 +91,7 @@ class Program:
 
     def _take_up(self, run: str) -> Exporter:
         """`pipeline.run`: `_take_up`."""
+        self._attempt = 1
         is_sealed = False
         if Safeguard.HISTORY_AFTER_BAR not in self._has:
             is_sealed = (yield Call("read", ("history", run))) is not None
@@ -166,8 +167,12 @@ class Program:
             yield Call("create", (*key, "fenced"), "")
             return HOLLOW
         mark, abort = Call("create", (*key, "published"), ""), Call("abort", path, token)
-        for call in (mark, abort) if Safeguard.MARK_BEFORE_ABORT in self._has else (abort, mark):
-            yield call
+        if Safeguard.MARK_BEFORE_ABORT not in self._has:
+            yield abort
+        yield mark
+        if Safeguard.MARK_BEFORE_ABORT in self._has:
+            yield from self._check()
+            yield abort
         return entry
 
     def _fence(self, key: tuple[str, ...], marks: set[str]) -> Generator[Call, Any, str]:

@@ -93,6 +93,9 @@ class Store:
         for run, listed in manifests.items():
             if listed != {number: content for (of, number), content in parts.items() if of == run}:
                 return f"the manifest of run {run} does not list what is visible"
+        sealed_rows = [row for listed in manifests.values() for content in listed.values() for row in content]
+        if len(sealed_rows) > len(set(sealed_rows)):
+            return "a row in two sealed runs"
         sealed = {row for listed in manifests.values() for content in listed.values() for row in content}
         if any(not ROWS_OF[unit] <= sealed for unit in self.held.get(("watermarks",), ())):
             return "a watermark is ahead of what is sealed"
@@ -193,7 +196,7 @@ class World:
 
     def _moves(self, state: State, running: Running) -> Iterator[tuple[str, State]]:
         call = _call(running)
-        if running.name != state.holder:
+        if running.name != state.holder and call.action != "check":
             state = state._replace(budget=state.budget._replace(late=state.budget.late - 1))
         step = f"{running.name}: {call.action} {'/'.join(call.key)} {shown(call.value)}".rstrip()
         if call.action == "check":

@@ -31,9 +31,7 @@ class NoTokens:
 
 def stated_roles() -> dict[str, tuple[str, ...]]:
     """The roles each connector names for each dataset it reads."""
-    client = GraphClient(
-        graph="https://graph.example", tokens=NoTokens(), governor=Governor(), network=Network()
-    )  # fmt: skip
+    client = GraphClient(graph="https://graph.example", tokens=NoTokens(), governor=Governor(), network=Network())
     select = {dataset: rules.select("strict") for dataset, rules in built_in_rules().items()}
     stated = {}
     for name in CONNECTOR_NAMES:

@@ -174,7 +174,7 @@ def test_values_of_the_settings_never_become_code(tmp_path: Path) -> None:
         text=True,
         check=True,
         cwd=tmp_path,
-    )  # fmt: skip
+    )
     assert ran.stdout == json.dumps(evil)[1:-1] + "\n" + evil
     assert not (tmp_path / "owned").exists()
     assert "ClientId = 'x''; \"$(touch owned)\" `touch owned` ${path.cwd} \u2019\u2019; Remove-Item'" in (
@@ -197,9 +197,7 @@ def asked_for(calls: list[list[str]]) -> list[set[str]]:
 def test_the_shell_script_makes_registrations_with_exactly_their_roles(tmp_path: Path) -> None:
     """New registrations: made, given their roles and the federated credential, closed to sign-ins."""
     plan = plan_of(CASES["kubernetes-own-mail-application"], tmp_path)
-    calls, said = run_script(
-        FORMATS["azure-cli"](plan), tmp_path / "run", tenant=TENANT, exists=False, environ=ENVIRON
-    )  # fmt: skip
+    calls, said = run_script(FORMATS["azure-cli"](plan), tmp_path / "run", tenant=TENANT, exists=False, environ=ENVIRON)
     created = [option(call, "--display-name") for call in calls if call[:3] == ["ad", "app", "create"]]
     assert created == ["m365-export", "m365-export outlook-mail"]
     assert asked_for(calls) == [role_ids(plan, 0), role_ids(plan, 1)]
@@ -221,9 +219,7 @@ def test_the_shell_script_makes_registrations_with_exactly_their_roles(tmp_path:
 def test_the_shell_script_takes_over_a_registration_that_was_handed_over(tmp_path: Path) -> None:
     """Registrations of the client ids in the settings exist: they are completed, and none is made."""
     plan = plan_of(CASES["kubernetes-own-mail-application"], tmp_path)
-    calls, _ = run_script(
-        FORMATS["azure-cli"](plan), tmp_path / "run", tenant=TENANT, exists=True, environ=ENVIRON
-    )  # fmt: skip
+    calls, _ = run_script(FORMATS["azure-cli"](plan), tmp_path / "run", tenant=TENANT, exists=True, environ=ENVIRON)
     assert not [call for call in calls if "create" in call]
     updates = [option(call, "--id") for call in calls if call[:3] == ["ad", "app", "update"]]
     assert updates == [CLIENT, MAIL_CLIENT]
@@ -233,9 +229,7 @@ def test_the_shell_script_leaves_to_exchange_what_exchange_grants(tmp_path: Path
     """With RBAC for Applications no mailbox role is asked for in Entra, where it would reach every mailbox."""
     plan = plan_of(CASES["kubernetes-own-mail-application"], tmp_path)
     environ = {**ENVIRON, "MAILBOXES_IN_ENTRA": "no"}
-    calls, _ = run_script(
-        FORMATS["azure-cli"](plan), tmp_path / "run", tenant=TENANT, exists=False, environ=environ
-    )  # fmt: skip
+    calls, _ = run_script(FORMATS["azure-cli"](plan), tmp_path / "run", tenant=TENANT, exists=False, environ=environ)
     mailboxes = {
         grant.role.id for grant in (*plan.applications[0].mailbox_grants, *plan.applications[1].mailbox_grants)
     }
