@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+AZ     := .venv-az/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format lock clean
+.PHONY: help demo test test-long check lint format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -23,6 +24,14 @@ demo: $(STAMP) ## export an embedded tenant and show what came out
 
 test: $(STAMP) lint ## all checks and all tests but the long ones
 	$(BIN)/python -m pytest -n auto -m "not long"
+
+# azure-cli is large and pins its own msal, so it gets an environment of its own.
+$(AZ):
+	$(PYTHON) -m venv .venv-az
+	$(AZ) -m pip install --quiet --disable-pip-version-check azure-cli
+
+test-long: $(STAMP) $(AZ) ## the heavy stages: generated commands, real S3 server, many faults and kills
+	AZURE_CLI_PYTHON=$(CURDIR)/$(AZ) $(BIN)/python -m pytest -m long
 
 check: $(STAMP) lint ## format, lint, types, import contracts, fast tests
 	$(BIN)/python -m pytest -n auto -m "not long and not slow" tests/unit tests/contract
@@ -42,4 +51,4 @@ lock: ## resolve the dependencies anew (needs uv)
 		--extra s3 --extra gcs --extra dev pyproject.toml -o requirements.lock
 
 clean: ## remove everything that can be made again
-	rm -rf $(VENV) demo-export dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-az demo-export dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

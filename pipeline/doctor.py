@@ -72,9 +72,7 @@ async def examine(
             _access(settings, examination, questioner, reader=reader, network=network, clock=clock)
         )
         stores = tasks.create_task(_stores(settings))
-    return [
-        finding for task in (salt, rules, reach, access, stores) for finding in task.result()
-    ]  # fmt: skip
+    return [finding for task in (salt, rules, reach, access, stores) for finding in task.result()]
 
 
 def _salt(settings: Settings, reader: SecretReader, expected: str | None) -> list[Finding]:
@@ -127,10 +125,12 @@ async def _access(
     clock: GraphClock,
 ) -> list[Finding]:
     """Tokens, their roles, and what the probe users tell."""
-    signed_in = await asyncio.gather(*(
-        sign_in(application, settings.tenant, reader=reader, network=network, clock=clock)
-        for application in _applications(settings)
-    ))  # fmt: skip
+    async with asyncio.TaskGroup() as tasks:
+        signing_in = [
+            tasks.create_task(sign_in(application, settings.tenant, reader=reader, network=network, clock=clock))
+            for application in _applications(settings)
+        ]
+    signed_in = [task.result() for task in signing_in]
     prober = Prober(Links(settings.tenant.graph_url), questioner, clock=clock)
     trials, probed = await _probes(settings, examination, prober, [each for each in signed_in if each.token])
     return [
@@ -200,9 +200,12 @@ async def _store(area: str, location: Location, settings: Settings) -> list[Find
             await store.close()
     except (StoreRefused, StoreUnavailable) as refusal:
         what, _, remedy = str(refusal).partition("; ")
-        return [error(area, what, remedy[:1].upper() + remedy[1:] or f"Correct {area} or the rights there")]
+        return [error(area, what, remedy[:1].upper() + remedy[1:] or _STORE_REMEDY.format(area))]
     proven = "a run's rights are there, and nothing can be overwritten" if area == DESTINATION else "readable, writable"
     return [ok(area, f"{location.scheme}: {proven}"), *await _exposure(area, location, settings)]
+
+
+_STORE_REMEDY = "Check `{}` in the settings, the credentials the exporter runs with, and their rights there"
 
 
 async def _exposure(area: str, location: Location, settings: Settings) -> list[Finding]:

@@ -59,21 +59,29 @@ def _json(settings: Settings, findings: Sequence[Finding], code: Exit) -> str:
 
 
 def _print(console: Console, settings: Settings, findings: Sequence[Finding]) -> None:
+    if console.is_terminal:
+        console.print(_table(findings))
+    else:  # one line a finding, for a log or grep
+        for finding in findings:
+            console.print(Text(f"{finding.level:<8} {finding.area}: {_told(finding, ' → ')}"), soft_wrap=True)
+    console.print("\nsettings in effect:")
+    for key, value in echo(settings).items():
+        console.print(Text(f"  {key}: {value}"), soft_wrap=True)
+    console.print(f"\n{_verdict(findings)}", highlight=False)
+
+
+def _table(findings: Sequence[Finding]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     for column in ("level", "area", "finding"):
         table.add_column(column, overflow="fold")
     for finding in findings:
-        text = Text(finding.what)
-        if finding.remedy:
-            text.append(f"\n→ {finding.remedy}", style="italic")
-        table.add_row(Text(finding.level, style=_STYLES[finding.level]), Text(finding.area), text)
-    console.print(table)
-    console.print()
-    console.print("settings in effect:")
-    for key, value in echo(settings).items():
-        console.print(Text(f"  {key}: {value}"), soft_wrap=True)
-    console.print()
-    console.print(_verdict(findings))
+        level = Text(finding.level, style=_STYLES[finding.level])
+        table.add_row(level, Text(finding.area), Text(_told(finding, "\n→ ")))
+    return table
+
+
+def _told(finding: Finding, before_remedy: str) -> str:
+    return finding.what + (before_remedy + finding.remedy if finding.remedy else "")
 
 
 def _verdict(findings: Sequence[Finding]) -> str:

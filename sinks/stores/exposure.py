@@ -76,7 +76,8 @@ def _s3(location: Location, storage: Storage) -> Exposure:
         return Exposure.OPEN
 
     return _widest(
-        answer("list_objects_v2", Prefix=location.path, MaxKeys=1), answer("head_object", Key=_probe(location))
+        answer("list_objects_v2", Prefix=location.path, MaxKeys=1),
+        answer("get_object", Key=_probe(location), Range="bytes=0-0"),
     )
 
 
@@ -84,6 +85,7 @@ def _gcs(location: Location, storage: Storage) -> Exposure:
     try:
         from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized  # noqa: PLC0415 - as above
         from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415
+        from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
         from google.cloud.storage import Client  # noqa: PLC0415
     except ModuleNotFoundError:
         return Exposure.UNKNOWN
@@ -95,7 +97,7 @@ def _gcs(location: Location, storage: Storage) -> Exposure:
     def answer(ask: Callable[[], object]) -> Exposure:
         try:
             ask()
-        except (Forbidden, Unauthorized, NotFound):
+        except (Forbidden, Unauthorized, NotFound, GoogleAuthError):  # a 401 makes it ask for credentials
             return Exposure.CLOSED
         except (GoogleAPIError, OSError, ValueError):
             return Exposure.UNKNOWN
