@@ -97,7 +97,7 @@ async def equip(
     pseudonymizer = build_pseudonymizer(settings, reader)
     directory = DirectoryIndex()
     treatments = Treatments(
-        pseudonymizer, group_original=settings.privacy.group_original, holds_name=directory.holds_name
+        pseudonymizer, group_original=settings.privacy.group_original, holds_person=directory.holds_person
     )
     rules = built_in_rules()
     async with AsyncExitStack() as stack:

@@ -7,7 +7,7 @@ its own with roles of its own. So a directory dataset is read with the first app
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
-from pipeline.errors import DatasetDenied, SourceRefused
+from pipeline.errors import DatasetDenied, SkipReason, SourceRefused, UnitSkipped
 from pipeline.model import Page, Principal, PrincipalKind, Unit
 from pipeline.ports import RowFilter, Source
 
@@ -70,17 +70,25 @@ class FirstPermitted:
         return self._source.enumerated(page)
 
     async def pages(self, unit: Unit) -> AsyncIterator[Page]:
-        """The unit's pages; a refusal counts only when no application is left, or when pages were given already."""
+        """The unit's pages; a refusal counts only when no application is left, or when pages were given already.
+
+        A mailbox may be closed to one application and open to the next, so that refusal moves on for this unit alone.
+        """
+        tried = self._current
         while True:
-            tried = self._current
             given = False
+            is_last = tried + 1 == len(self._candidates)
             try:
                 async for page in self._candidates[tried].pages(unit):
                     given = True
                     yield page
             except (DatasetDenied, SourceRefused):
-                if given or tried + 1 == len(self._candidates):
+                if given or is_last:
                     raise
                 self._current = max(self._current, tried + 1)
+            except UnitSkipped as skipped:
+                if given or is_last or skipped.reason is not SkipReason.OUT_OF_POLICY:
+                    raise
             else:
                 return
+            tried += 1

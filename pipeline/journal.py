@@ -4,7 +4,10 @@ A part is journalled before it is published, and publishing is create-only. So a
 mark means one of two things: the part is there, or it is not and a dead process may still be sending it. A restart
 settles which, by publishing a valid empty part at the same path: refused, then the part is there and its units are
 done; accepted, then whatever arrives late is refused and the units are read again. The attempt to fence is itself
-recorded first, with the name of its upload, so that a second crash gets the same answer as the first would have.
+recorded first, with the name of its upload, so that a second crash gets the same answer as the first would have. Two
+processes that fence the same part (one slept, and woke up without its lease) publish the one fence that is recorded.
+
+How a run ends is decided once: whoever takes it up bars the decision that an earlier process may still be sending.
 
 Keys of an open run, below `open/<kind>/<run_id>/`:
     run.json                             what the run is; written first, deleted last
@@ -13,9 +16,7 @@ Keys of an open run, below `open/<kind>/<run_id>/`:
     journal/<dataset>-<part>.published   it is visible
     journal/<dataset>-<part>.fence       an empty part is being put in its place
     journal/<dataset>-<part>.fenced      the empty part is what is visible
-    watermarks                           what `seal` will move (encrypted)
-    fields.json                          what became of every field, byte for byte
-    manifest.json                        the sealed manifest, byte for byte
+    seal-<attempt>                       how it ends (see `seal`); empty: that attempt decides nothing any more
 """
 
 from collections.abc import Callable, Iterable
@@ -81,6 +82,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 EmptyPart = Callable[[str], tuple[bytes, PartSummary]]
 """The bytes of a valid part of a dataset without rows."""
 
+_BARRED = b""
+
 
 class Journal:
     """The journal of one open run. Only the holder of the lease may have one."""
@@ -91,6 +94,8 @@ class Journal:
         self._state = state
         self._lease = lease
         self._root = _root(record)
+        self._attempt = 1  # how many processes have worked at the run, this one included
+        self._last_part: dict[str, int] = {}  # by dataset, whether its publication succeeded or not
 
     async def open(self) -> None:
         """Write down what the run is; from now on it can be resumed."""
@@ -105,6 +110,7 @@ class Journal:
             LeaseLost: another run has taken this one over; the part stays invisible.
         """
         key = self._key(entry)
+        self._last_part[entry.dataset] = entry.part
         self._lease.check()
         if not await self._state.create(f"{key}.json", msgspec.json.encode(entry)):
             raise LeaseLost("another run continues this one")
@@ -142,29 +148,70 @@ class Journal:
             await self._state.create(f"{key}.fenced", b"")
             return hollow
         await self._state.create(f"{key}.published", b"")
-        await upload.abort()  # only now: until the mark stands, a restart has to ask this very upload again
+        # Until the mark stands, a restart has to ask this very upload again; and so has one that took the lease
+        # before it stood.
+        self._lease.check()
+        await upload.abort()
         return entry
 
     async def _fence(self, key: str, path: str, content: bytes, keys: set[str], destination: Destination) -> Upload:
-        if f"{key}.fence" in keys:
-            found = await self._state.read(f"{key}.fence")
-            if found is not None:
-                return await destination.attach(path, found.data.decode())
-        upload = await destination.begin(path)
-        await upload.write(content)
-        await upload.seal()
-        await self._state.create(f"{key}.fence", upload.token.encode())
-        return upload
+        if f"{key}.fence" not in keys:
+            upload = await destination.begin(path)
+            await upload.write(content)
+            await upload.seal()
+            if await self._state.create(f"{key}.fence", upload.token.encode()):
+                return upload
+        found = await self._state.read(f"{key}.fence")
+        if found is None:
+            raise LeaseLost("another run finished this one")
+        return await destination.attach(path, found.data.decode())
 
     def next_part(self, dataset: str) -> int:
-        """The lowest part number of `dataset` that no entry uses."""
-        return 1 + max((entry.part for entry in self.entries if entry.dataset == dataset), default=0)
+        """A part number of `dataset` that no entry uses, nor a part whose publication failed."""
+        known = max((entry.part for entry in self.entries if entry.dataset == dataset), default=0)
+        return 1 + max(known, self._last_part.get(dataset, 0))
 
     def done(self) -> Iterable[tuple[str, DoneUnit]]:
         """Every finished unit with its dataset."""
         for entry in self.entries:
             for unit in entry.units:
                 yield entry.dataset, unit
+
+    async def decided(self) -> bytes | None:
+        """How the interrupted run ends. None: it is open, and no earlier process can decide it any more.
+
+        Call it first, and look at the history only afterwards: a decision that is gone from here stands there.
+        """
+        while True:
+            self._lease.check()
+            if await self._state.create(self._decision_key, _BARRED):
+                self._attempt += 1
+                return None
+            decision = await self.decision()
+            if decision != _BARRED:
+                return decision
+            self._attempt += 1
+
+    async def decide(self, decision: bytes) -> None:
+        """Write down how the run ends.
+
+        Raises:
+            LeaseLost: another run has taken this one over.
+        """
+        self._lease.check()
+        if not await self._state.create(self._decision_key, decision) and await self.decision() != decision:
+            raise LeaseLost("another run continues this one")
+
+    async def decision(self) -> bytes:
+        """What was decided, byte for byte.
+
+        Raises:
+            LeaseLost: another run finished this one.
+        """
+        found = await self._state.read(self._decision_key)
+        if found is None:
+            raise LeaseLost("another run finished this one")
+        return found.data
 
     async def remember(self, name: str, data: bytes) -> bytes:
         """Keep `data` with the run, the first time; the kept bytes, every time."""
@@ -187,6 +234,10 @@ class Journal:
             if key != last:
                 await self._state.delete(key)
         await self._state.delete(last)
+
+    @property
+    def _decision_key(self) -> str:
+        return f"{self._root}/seal-{self._attempt:04d}"
 
     def _key(self, entry: Entry) -> str:
         return f"{self._root}/journal/{entry.dataset}-{entry.part:05d}"

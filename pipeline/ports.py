@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from pipeline.errors import UnitFailed, UnitSkipped
+from pipeline.errors import DatasetDenied, SourceRefused, UnitFailed, UnitSkipped
 from pipeline.model import Page, Principal, PrincipalKind, Unit
 
 Clock = Callable[[], datetime]
@@ -96,8 +96,10 @@ class Preparation:
 
     saved: bytes | None = field(default=None, repr=False)
     """Kept with an open run, so that a resumed one decides alike."""
-    failed: Mapping[Principal, UnitSkipped | UnitFailed] = field(default_factory=dict, repr=False)
-    """Whose units cannot be read, and why."""
+    failed: Mapping[tuple[str, Principal], UnitSkipped | UnitFailed] = field(default_factory=dict, repr=False)
+    """Which units cannot be read, by dataset and principal, and why."""
+    denied: Mapping[str, SourceRefused | DatasetDenied] = field(default_factory=dict, repr=False)
+    """Which datasets cannot be read at all, and why."""
 
 
 class Connector(Protocol):

@@ -37,10 +37,10 @@ from pipeline.parts import PartAssembler, UnitResult
 from pipeline.plan import oldest_instant, window_end
 from pipeline.reading import UnitReader
 from pipeline.scheduler import Scheduler
-from pipeline.seal import build_manifest, field_counts, finish_seal, next_watermarks, record_seal, recorded_seal
+from pipeline.seal import build_manifest, field_counts, finish_seal, next_watermarks, record_seal
 from pipeline.survey import Survey
 from pipeline.tally import Tally
-from pipeline.telemetry import Event
+from pipeline.telemetry import Event, run_facts
 from pipeline.watermarks import Key
 
 CATCH_UP_AFTER = timedelta(hours=6)  # a continued run that ends so much earlier than asked is followed by a new one
@@ -125,22 +125,23 @@ async def _work(equipment: Equipment, request: Request, lease: Lease) -> list[Ou
             outcomes.append(outcome)
     if outcomes and (outcomes[-1].interrupted or not _is_behind(outcomes[-1], wanted)):
         return outcomes
-    if not equipment.stop.is_set():
-        journal = Journal(equipment.state, wanted, lease)
-        await journal.open()
-        equipment.log.info(Event.RUN_STARTED, run_id=wanted.run_id, kind=wanted.kind, until=wanted.until)
-        outcomes.append(await _Run(equipment, journal, lease).finish())
-    return outcomes
+    if equipment.stop.is_set():
+        return [*outcomes, Outcome(wanted.run_id, None)]
+    journal = Journal(equipment.state, wanted, lease)
+    await journal.open()
+    equipment.log.info(Event.RUN_STARTED, run_id=wanted.run_id, kind=wanted.kind, until=wanted.until)
+    return [*outcomes, await _Run(equipment, journal, lease).finish()]
 
 
 async def _take_up(equipment: Equipment, record: RunRecord, wanted: RunRecord, lease: Lease) -> Outcome | None:
     """Bring an interrupted run to its end. None where it was other work than what is wanted now."""
     journal = Journal(equipment.state, record, lease)
+    is_decided = await journal.decided() is not None
     finished = await sealed_run(equipment.state, record.run_id)
     if finished is not None:  # only forgetting it was interrupted
         await journal.close()
         return Outcome(record.run_id, finished) if _same_work(record, wanted) else None
-    if await recorded_seal(journal) is not None:
+    if is_decided:
         manifest = await finish_seal(
             journal,
             equipment.state,
@@ -264,7 +265,7 @@ class _Run:
         async with asyncio.TaskGroup() as tasks:
             ticker = tasks.create_task(self._close_aged_parts())
             try:
-                complete = await self._read_everything()
+                complete = await self._until_stopped(self._read_everything())
             except BaseException:
                 with suppress(Exception):
                     await asyncio.shield(self._assembler.abandon())
@@ -294,7 +295,9 @@ class _Run:
         start = self._record.since or oldest_instant(self._planned, otherwise=self._record.until)
         manifest = self._manifest(Window(start, max(self._record.until, start + MICROSECOND)))
         await record_seal(self._journal, equipment.vault, manifest, self._advances(known), fields=self._fields())
-        return Outcome(self._record.run_id, await self._finish_seal())
+        sealed = await self._finish_seal()
+        equipment.log.info(Event.RUN_FINISHED, **run_facts(sealed))
+        return Outcome(self._record.run_id, sealed)
 
     def _fields(self) -> bytes:
         return self._equipment.fields_file(self._record.run_id, field_counts(self._journal, self._assembler))
@@ -352,7 +355,7 @@ class _Run:
         known = await self._equipment.watermarks.load()
         groups = self._survey.plan(known, done=self._journal.done())
         self._planned = [unit for units in groups for unit in units]
-        return await self._until_stopped(self._scheduler.work(groups, self._read))
+        return await self._scheduler.work(groups, self._read)
 
     async def _until_stopped(self, work: Coroutine[Any, Any, bool]) -> bool:
         """Run `work`; once a stop is asked for, give it a grace time, then abandon what is in flight."""

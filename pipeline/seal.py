@@ -7,7 +7,8 @@ from the recorded manifest: the recorded bytes are what is published, whatever t
 from collections.abc import Mapping
 from datetime import datetime
 
-from pipeline.errors import LeaseLost
+import msgspec
+
 from pipeline.field_counts import FieldCounts, total
 from pipeline.history import remember_fields, remember_run
 from pipeline.journal import Journal
@@ -30,9 +31,13 @@ from pipeline.ports import Destination, StateStore
 from pipeline.tally import Tally
 from pipeline.watermarks import Key, Vault, Watermarks
 
-_MANIFEST = "manifest.json"
-_FIELDS = "fields.json"
-_ADVANCES = "watermarks"
+
+class _Decision(msgspec.Struct, frozen=True):
+    """How a run ends, in one object, so that manifest and watermarks are of one mind."""
+
+    manifest: bytes  # as it is published, byte for byte; so is `fields`
+    fields: bytes
+    watermarks: bytes  # how far they move, encrypted
 
 
 def build_manifest(
@@ -145,14 +150,7 @@ async def record_seal(
 
     `fields` is the side file that says what became of every field.
     """
-    await journal.remember(_ADVANCES, vault.seal(advances))
-    await journal.remember(_FIELDS, fields)
-    await journal.remember(_MANIFEST, encode_manifest(manifest))
-
-
-async def recorded_seal(journal: Journal) -> bytes | None:
-    """The recorded manifest of a run that was sealed but not finished."""
-    return await journal.recall(_MANIFEST)
+    await journal.decide(msgspec.json.encode(_Decision(encode_manifest(manifest), fields, vault.seal(advances))))
 
 
 async def finish_seal(
@@ -168,19 +166,15 @@ async def finish_seal(
 
     Without `watermarks` they stay: the run was sealed under another salt, nobody here can name its principals.
     """
-    content = await journal.recall(_MANIFEST)
-    fields = await journal.recall(_FIELDS)
-    advances = await journal.recall(_ADVANCES)
-    if content is None or fields is None or advances is None:
-        raise LeaseLost("the recorded manifest is gone: another run finished this one")
-    manifest = decode_manifest(content)
-    await _publish(destination, fields_path(manifest.run_id), fields, lease)
-    await _publish(destination, manifest_path(manifest.run_id), content, lease)
+    decision = msgspec.json.decode(await journal.decision(), type=_Decision)
+    manifest = decode_manifest(decision.manifest)
+    await _publish(destination, fields_path(manifest.run_id), decision.fields, lease)
+    await _publish(destination, manifest_path(manifest.run_id), decision.manifest, lease)
     lease.check()
     if watermarks is not None:
-        await watermarks.advance(vault.open(advances).items())
-    await remember_fields(state, manifest.run_id, fields)
-    await remember_run(state, manifest.run_id, content)
+        await watermarks.advance(vault.open(decision.watermarks).items())
+    await remember_fields(state, manifest.run_id, decision.fields)
+    await remember_run(state, manifest.run_id, decision.manifest)
     await journal.close()
     return manifest
 

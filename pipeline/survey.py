@@ -100,10 +100,9 @@ class Survey:
             except (SourceRefused, DatasetDenied) as error:
                 self._report.denied([source.dataset for source in connector.sources], error)
                 continue
-            for principal, reason in prepared.failed.items():
-                for source in connector.sources:
-                    if source.principals is principal.kind:
-                        self._unprepared[source.dataset, principal] = reason
+            self._unprepared |= prepared.failed
+            for dataset, denial in prepared.denied.items():
+                self._report.denied([dataset], denial)
             if prepared.saved is not None and kept is None:
                 await remember(name, vault.seal_blob(prepared.saved))
 

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import structlog
 
+from pipeline.manifest import Manifest
+
 LogFormat = Literal["json", "text"]
 
 
@@ -69,6 +71,26 @@ def configure_logging(*, format_: LogFormat, level: str) -> Log:
     )
     log: Log = structlog.get_logger()
     return log
+
+
+def run_facts(manifest: Manifest) -> dict[str, object]:
+    """The canonical line of a finished run."""
+    lines = manifest.datasets.values()
+    return {
+        "run_id": manifest.run_id,
+        "kind": manifest.kind,
+        "status": manifest.status,
+        "since": manifest.window.from_,
+        "until": manifest.window.to,
+        "seconds": (manifest.finished_at - manifest.started_at).total_seconds(),
+        "rows": sum(line.rows for line in lines),
+        "parts": sum(len(line.parts) for line in lines),
+        "bytes": sum(part.bytes for line in lines for part in line.parts),
+        "units": sum(line.units.done for line in lines),
+        "rejected": sum(sum(line.rejected.values()) for line in lines),
+        "skipped": manifest.skips_by_reason,
+        "failed": len(manifest.failed),
+    }
 
 
 def keep_listed_keys(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:

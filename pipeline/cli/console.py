@@ -19,6 +19,7 @@ from pipeline.errors import ConfigurationError, ExportError, SourceRefused
 from pipeline.exits import exit_of_error
 from pipeline.telemetry import Log, LogFormat, configure_logging
 
+PIPED_WIDTH = 500  # characters; a terminal has its own width
 GLOBAL_FLAGS = frozenset({"--no-progress", "--version"})
 GLOBAL_OPTIONS = frozenset({"--config", "--log-format", "--log-level"})
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -38,8 +39,8 @@ class Globals:
 
 
 def out() -> Console:
-    """Where results go."""
-    return Console(soft_wrap=True) if not sys.stdout.isatty() else Console()
+    """Where results go; a pipe gets whole lines, however long."""
+    return Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH, soft_wrap=True)
 
 
 def say(text: object) -> None:

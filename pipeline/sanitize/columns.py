@@ -68,7 +68,7 @@ def property_tree(fields: Iterable[FieldRule]) -> Node:
 
 
 def leaves(rows: pa.Table, tree: Node) -> Iterator[tuple[FieldRule, pa.ChunkedArray]]:
-    """The values of every leaf of `tree`, out of their lists and structs, and null where what holds them is null."""
+    """The values of every leaf of `tree` that has any, out of lists and structs; null where what holds them is null."""
     for node in tree.children.values():
         yield from _leaves(rows[node.name], node)
 
@@ -76,6 +76,8 @@ def leaves(rows: pa.Table, tree: Node) -> Iterator[tuple[FieldRule, pa.ChunkedAr
 def _leaves(values: pa.ChunkedArray, node: Node) -> Iterator[tuple[FieldRule, pa.ChunkedArray]]:
     if node.many:
         values = pc.list_flatten(values)
+    if values.null_count == len(values):
+        return
     if node.rule is not None:
         yield node.rule, values
     for child in node.children.values():

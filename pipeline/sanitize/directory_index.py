@@ -103,6 +103,10 @@ class DirectoryIndex:
             except msgspec.DecodeError:
                 continue
 
+    def holds_person(self, text: str) -> bool:
+        """Whether anything of anybody in the directory stands in the text."""
+        return self.holds_name(text) or self.holds_entry(text)
+
     def holds_name(self, text: str) -> bool:
         """Whether a full display name of the directory stands in the text, as words of its own."""
         words = _WORD.findall(unquote(text) if "%" in text else text)

@@ -28,7 +28,7 @@ OWNER = "_owner"
 USUAL_FORMS = TokenForms()
 
 _FEW = 128  # values that Python has matched before RE2 has compiled its pattern
-_SAMPLE_ROWS = 2048  # enough to see whether the values of a column repeat
+_SAMPLE_ROWS = 1024  # enough to see whether the values of a column repeat
 _REMOVED = Shape("tombstone", "[a-z_]+")
 _BEARER = re.compile(r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.|\bbearer\s+[A-Za-z0-9._~+/-]{20,}", re.IGNORECASE)
 
@@ -90,14 +90,12 @@ class EgressGuard:
             return Breach(self._dataset, OWNER, "owner" if self._owner is None else self._owner.name)
         closed: dict[Shape, list[tuple[str, pa.ChunkedArray]]] = {}
         for rule, values in leaves(rows, self._tree):
-            if values.null_count == len(values):
-                continue
             column = self._columns[rule.path]
             if column.shape is not None:
                 closed.setdefault(column.shape, []).append((rule.path, values))
-            elif (found := self._search(column, values.unique())) is not None:
+            elif (found := self._search(column, _gathered([values]))) is not None:
                 return Breach(self._dataset, rule.path, found)
-        if "_removed" in rows.column_names:
+        if "_removed" in rows.column_names and rows["_removed"].null_count < len(rows):
             closed[_REMOVED] = [("_removed", rows["_removed"])]
         for shape, columns in closed.items():
             broken = _first_without(shape, columns)
@@ -105,15 +103,15 @@ class EgressGuard:
                 return Breach(self._dataset, broken, shape.name)
         return None
 
-    def _search(self, column: _Column, distinct: pa.Array) -> str | None:
+    def _search(self, column: _Column, texts: pa.Array) -> str | None:
         """Which search finds something in an open column."""
         generation = self._directory.generation
         if column.generation != generation or len(column.clean) > REMEMBERED_TEXTS:
             column.clean, column.generation = set(), generation
         clean = column.clean
-        if len(distinct) > _FEW:
-            distinct = distinct.filter(pc.match_substring_regex(distinct, self._hints(column.searches)))
-        for text in distinct.to_pylist():
+        if len(texts) > _FEW:
+            texts = texts.filter(pc.match_substring_regex(texts, self._hints(column.searches)))
+        for text in texts.to_pylist():
             if not text or text in clean or is_token(text):
                 continue
             for search in column.searches:
@@ -163,19 +161,24 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 def _first_without(shape: Shape, columns: Sequence[tuple[str, pa.ChunkedArray]]) -> str | None:
     """The path of the first column with a value that has not the shape. Columns of one shape are matched in one go."""
-    chunks = [chunk for _, values in columns for chunk in _distinct(values)]
-    if _has_shape(pa.concat_arrays(chunks), shape):
+    if _has_shape(_gathered([values for _, values in columns]), shape):
         return None
     return next(path for path, values in columns if not _has_shape(values.combine_chunks(), shape))
 
 
-def _distinct(values: pa.ChunkedArray) -> Sequence[pa.Array]:
-    """Each value once where it pays to look for them, which it does unless nearly all differ."""
-    if len(values) <= _FEW:
-        return list(values.chunks)
-    sample = values.slice(0, _SAMPLE_ROWS)
-    nearly_all_differ = 20 * len(sample.unique()) > 19 * len(sample)
-    return list(values.chunks) if nearly_all_differ else [values.unique()]
+def _gathered(columns: Sequence[pa.ChunkedArray]) -> pa.Array:
+    """All values of these columns, each once where it pays to look for repetitions."""
+    if sum(map(len, columns)) <= _FEW:
+        return pa.concat_arrays([chunk for values in columns for chunk in values.chunks])
+    mostly_new: list[pa.Array] = []
+    repeated: list[pa.Array] = []
+    for values in columns:
+        sample = values.slice(0, _SAMPLE_ROWS)
+        nearly_all_differ = 20 * len(sample.unique()) > 19 * len(sample)
+        (mostly_new if nearly_all_differ else repeated).extend(values.chunks)
+    if repeated:
+        mostly_new.append(pa.chunked_array(repeated).unique())
+    return pa.concat_arrays(mostly_new)
 
 
 def _has_shape(values: pa.Array, shape: Shape) -> bool:

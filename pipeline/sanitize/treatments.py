@@ -33,14 +33,14 @@ class Treatments(Mapping[str, Rewrite]):
         pseudonymizer: Pseudonymizer,
         *,
         group_original: bool,
-        holds_name: Callable[[str], bool] = lambda _text: False,
+        holds_person: Callable[[str], bool] = lambda _text: False,
     ) -> None:
         """`group_original` keeps a group's own address readable inside the JSON form of its pseudonym.
 
-        `holds_name` finds the names of the tenant's people, where its directory is at hand.
+        `holds_person` finds names, addresses and numbers of the tenant's people, where its directory is at hand.
         """
         self._pseudonymizer = pseudonymizer
-        self._holds_name = holds_name
+        self._holds_person = holds_person
         self._group_original = group_original
         self._rewrites: dict[str, Rewrite] = {
             "pseudonymize": pseudonymizer.tokens,
@@ -53,8 +53,8 @@ class Treatments(Mapping[str, Rewrite]):
             "chat-id": _each(lambda text: None if is_blank(text) else treat_thread_id(text, pseudonymizer.token)),
             "join-url": _each(lambda text: treat_join_url(text, pseudonymizer.token)),
             "title-phrases": _each(lambda text: text if is_blank(text) else keep_phrases(text, _PHRASES)),
-            "cut-passcode": _each(lambda text: text if is_blank(text) else redact_matches(text, _PASSCODE)),
-            "zoom-links": _each(_zoom_links),
+            "cut-passcode": _each(self._cut_passcode),
+            "zoom-links": _each(self._zoom_links),
             "free-text": _each(self._free_text),
         }  # fmt: skip
 
@@ -100,8 +100,21 @@ class Treatments(Mapping[str, Rewrite]):
             token = self._pseudonymizer.token(text)
             if token is not None and "@" in token:
                 return token
-        cut = redact_matches(text, _PASSCODE)
-        return None if holds_identifier(cut) or self._holds_name(cut) else cut
+        return self._cut_passcode(text)
+
+    def _cut_passcode(self, text: str) -> str | None:
+        return text if is_blank(text) else self._unless_personal(redact_matches(text, _PASSCODE))
+
+    def _zoom_links(self, text: str) -> str | None:
+        """The links with whatever is glued to them, which can be the end of a signature."""
+        if is_blank(text):
+            return text
+        links = keep_tokens(redact_matches(text, _PASSCODE), _ZOOM_LINKS, _BLANKS)
+        return None if links is None else self._unless_personal(links)
+
+    def _unless_personal(self, text: str) -> str | None:
+        """The egress guard would refuse such a text, and with it the whole unit: it is emptied instead."""
+        return None if holds_identifier(text) or self._holds_person(text) else text
 
 
 def _each(treat: Callable[[str], str | None]) -> Rewrite:
@@ -111,9 +124,3 @@ def _each(treat: Callable[[str], str | None]) -> Rewrite:
         return [None if text is None else treat(text) for text in texts]
 
     return rewrite
-
-
-def _zoom_links(text: str) -> str | None:
-    if is_blank(text):
-        return text
-    return keep_tokens(redact_matches(text, _PASSCODE), _ZOOM_LINKS, _BLANKS)

@@ -1,0 +1,186 @@
+"""The command line as an operator meets it: exit codes, what is printed where, options before and after."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.test_kill import Served, emulator, write_settings
+
+FIVE_FAULTS = """\
+tenant: {id: not-a-guid}
+auth: {method: client-secret, client_id: app, client_secret: hunter2-hunter2}
+connectors: {outlok-mail: {}}
+privacy: {salt: 'env:M365_EXPORT_SALT', profil: strict}
+destination: relative/path
+state: file:///tmp/state
+"""
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with emulator(tmp_path_factory.mktemp("tenant")) as tenant:
+        yield tenant
+
+
+def call(*arguments: str, served: Served | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environ = {**os.environ, "M365_EXPORT_SALT": "command-line-salt-0123"}
+    environ.pop("M365_EXPORT_CONFIG", None)
+    if served is not None:
+        environ["M365_EXPORT_CLIENT_SECRET"] = served.about["secret"]
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        cwd=cwd,
+        check=False,
+    )
+
+
+def test_five_faults_are_five_lines_with_the_keys_path(tmp_path: Path) -> None:
+    """Exit 2, every fault at once, the nearest known key named, no secret repeated."""
+    file = tmp_path / "m365-export.yaml"
+    file.write_text(FIVE_FAULTS)
+
+    done = call("run", "--config", str(file))
+
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == 2
+    assert {line.split(":")[0] for line in lines} >= {
+        "tenant.id", "auth.client_secret", "connectors.outlok-mail", "privacy.profil", "destination",
+    }  # fmt: skip
+    assert "outlook-mail" in done.stderr
+    assert "hunter2" not in done.stderr + done.stdout
+
+
+def test_without_settings_the_command_says_where_they_go(tmp_path: Path) -> None:
+    """Exit 2 and the names of the places that are looked at."""
+    done = call("run", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert "m365-export.yaml" in done.stderr
+
+
+def test_a_wrong_secret_ends_with_the_code_and_what_to_do(served: Served, tmp_path: Path) -> None:
+    """Exit 3: nothing can be read."""
+    settings = write_settings(served, tmp_path)
+    text = settings.read_text().replace("env:M365_EXPORT_CLIENT_SECRET", "env:M365_EXPORT_SALT")
+    settings.write_text(text)
+
+    done = call("run", "--config", str(settings), served=served)
+
+    assert done.returncode == 3
+    assert "AADSTS7000215" in done.stderr
+
+
+def test_a_run_prints_its_result_to_stdout_and_one_json_line_per_event_to_stderr(
+    served: Served, tmp_path: Path
+) -> None:
+    """The table can be piped; every log line is JSON with listed keys."""
+    settings = write_settings(served, tmp_path)
+
+    done = call("run", "--config", str(settings), "--until", "2026-03-02", "--log-format", "json", served=served)
+
+    assert done.returncode == 0, done.stderr
+    assert "mail_messages" in done.stdout
+    events = [json.loads(line) for line in done.stderr.strip().splitlines()]
+    assert {"run_started", "run_finished"} <= {event["event"] for event in events}
+    shown = call("status", "--config", str(settings), served=served)
+    assert shown.returncode == 0
+    assert "complete" in shown.stdout
+
+
+def test_a_dry_run_writes_nothing(served: Served, tmp_path: Path) -> None:
+    """Units are counted; no part, manifest or watermark appears."""
+    settings = write_settings(served, tmp_path)
+
+    done = call("run", "--config", str(settings), "--dry-run", "--until", "2026-03-02", served=served)
+
+    assert done.returncode == 0, done.stderr
+    assert "would read" in done.stdout
+    assert list(tmp_path.rglob("*.parquet")) == []
+    assert list(tmp_path.rglob("watermarks*")) == []
+
+
+def test_sigterm_ends_with_5_and_the_next_run_continues(served: Served, tmp_path: Path) -> None:
+    """What was published stays; the next command takes the open run up and completes it."""
+    settings = write_settings(served, tmp_path)
+    before = served.requests()
+    with subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "run", "--config", str(settings), "--until", "2026-03-02"],
+        env={
+            **os.environ,
+            "M365_EXPORT_SALT": "command-line-salt-0123",
+            "M365_EXPORT_CLIENT_SECRET": served.about["secret"],
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        while served.requests() < before + 12:
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(60)
+
+    assert code == 5
+    again = call("run", "--config", str(settings), "--until", "2026-03-02", "--log-format", "json", served=served)
+    assert again.returncode == 0, again.stderr
+    assert '"run_continued"' in again.stderr
+
+
+def test_a_deadline_ends_with_5(served: Served, tmp_path: Path) -> None:
+    """A deadline that passes at once stops before anything is read."""
+    settings = write_settings(served, tmp_path)
+
+    done = call("run", "--config", str(settings), "--until", "2026-03-02", "--deadline", "0s", served=served)
+
+    assert done.returncode == 5, done.stderr
+
+
+@pytest.mark.parametrize("text", ["2026-03-02T10:00", "yesterday", "2026-13-01"])
+def test_a_bad_instant_is_a_usage_error(served: Served, tmp_path: Path, text: str) -> None:
+    """Exit 2 with the option's name."""
+    settings = write_settings(served, tmp_path)
+
+    done = call("backfill", "--from", text, "--to", "2026-03-02", "--config", str(settings), served=served)
+
+    assert done.returncode == 2
+    assert "--from" in done.stderr
+
+
+def test_the_environment_wins_over_the_file_and_flags_win_over_both(served: Served, tmp_path: Path) -> None:
+    """An override by environment reaches the settings, and is checked like the file."""
+    settings = write_settings(served, tmp_path)
+    os.environ["M365_EXPORT__PRIVACY__PROFILE"] = "strikt"
+    try:
+        done = call("run", "--config", str(settings), served=served)
+    finally:
+        del os.environ["M365_EXPORT__PRIVACY__PROFILE"]
+
+    assert done.returncode == 2
+    assert "privacy.profile" in done.stderr
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    """`--help` of each command names its options and shows one call."""
+    listing = call("--help").stdout
+    for command in ("demo", "run", "backfill", "status", "schema", "emulator", "doctor", "setup"):
+        assert command in listing
+        done = call(command, "--help")
+        assert done.returncode == 0
+        assert "Example" in done.stdout
+
+
+def test_schema_lists_columns_types_and_treatments(tmp_path: Path) -> None:
+    """Needs no settings at all."""
+    done = call("schema", "mail_messages", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "toRecipients[].emailAddress.address" in done.stdout
+    assert "pseudonymize" in done.stdout
