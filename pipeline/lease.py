@@ -70,9 +70,18 @@ class Lease:
         record = msgspec.structs.replace(self._record, until=self._clock() + LEASE_LIFETIME)
         version = await self._state.replace(self._key, msgspec.json.encode(record), version=self._version)
         if version is None:
-            self._lost = True
-            raise LeaseLost("another run took the lease")
+            record, version = await self._renewed_unheard()
         self._record, self._version = record, version
+
+    async def _renewed_unheard(self) -> tuple[_Record, str]:
+        """What stands there, when it is an earlier renewal of our own whose reply was lost."""
+        found = await self._state.read(self._key)
+        if found is not None:
+            record = msgspec.json.decode(found.data, type=_Record)
+            if record.run == self._record.run:
+                return record, found.version
+        self._lost = True
+        raise LeaseLost("another run took the lease")
 
     async def keep(self) -> None:
         """Renew for ever; ends only by cancellation or with LeaseLost."""

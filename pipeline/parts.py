@@ -1,7 +1,8 @@
 """Finished units gather into parts; a part is journalled and published when it is large, old, or the run ends.
 
 Per dataset one part is open at a time. Its bytes may be sent while it grows; nothing of it is visible before the
-journal names it. A unit is added whole or not at all, so a part never holds half of one.
+journal names it. A unit is added whole or not at all, so a part never holds half of one: a part to which adding broke
+off, by a fault or because the run was stopped, is never published.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, Protocol
 
+from pipeline.errors import StoreUnavailable
 from pipeline.field_counts import FieldCounts
 from pipeline.journal import DoneUnit, Entry, Journal
 from pipeline.ports import Clock, Destination, PartSummary, Upload
@@ -56,6 +58,7 @@ class _OpenPart:
     units: list[DoneUnit] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
     fields: FieldCounts = field(default_factory=FieldCounts)
+    is_whole: bool = True  # not while a unit is being added, and never again when that broke off
 
 
 class PartAssembler:
@@ -98,12 +101,16 @@ class PartAssembler:
                 self.idle_fields.setdefault(result.dataset, FieldCounts()).add(result.fields)
                 return
             part = self._open.get(result.dataset) or await self._begin(result.dataset)
+            if not part.is_whole:
+                raise StoreUnavailable("an earlier unit broke off while it was written to the same part")
+            part.is_whole = False
             ready = await self._blocking(part.encoder.append, result.rows, owner=result.owner)
             if ready:
                 await part.upload.write(ready)
             part.units.append(result.unit)
             part.rejected.update(result.rejected)
             part.fields.add(result.fields)
+            part.is_whole = True
             if part.encoder.size >= self._part_size_bytes:
                 await self._close(result.dataset)
 
@@ -116,7 +123,7 @@ class PartAssembler:
                     await self._close(dataset)
 
     async def close_all(self) -> None:
-        """Publish every open part."""
+        """Publish every open part that is whole; the units of the others are read again by the next run."""
         for dataset in list(self._open):
             async with self._lock(dataset):
                 if dataset in self._open:
@@ -140,6 +147,9 @@ class PartAssembler:
 
     async def _close(self, dataset: str) -> None:
         part = self._open.pop(dataset)
+        if not part.is_whole:
+            await part.upload.abort()
+            return
         rest, summary = await self._blocking(part.encoder.finish)
         await part.upload.write(rest)
         await part.upload.seal()

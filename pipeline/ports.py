@@ -174,7 +174,7 @@ class Upload(Protocol):
         ...
 
     async def abort(self) -> None:
-        """Give the bytes up. After a publication nothing happens."""
+        """Give the bytes up; no process may publish the upload afterwards. After a publication nothing happens."""
         ...
 
 

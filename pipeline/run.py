@@ -262,16 +262,17 @@ class _Run:
     async def finish(self) -> Outcome:
         """Read what is left, publish it, seal. Interrupted: publish what is whole and leave the journal open."""
         equipment = self._equipment
+        has_read = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            ticker = tasks.create_task(self._close_aged_parts())
+            ticker = tasks.create_task(self._close_aged_parts(until=has_read))
             try:
                 complete = await self._until_stopped(self._read_everything())
             except BaseException:
+                ticker.cancel()
                 with suppress(Exception):
                     await asyncio.shield(self._assembler.abandon())
                 raise
-            finally:
-                ticker.cancel()
+            has_read.set()  # a part that is being published now belongs to the manifest: no cancellation
         await self._assembler.close_all()
         if not complete:
             equipment.log.warning(Event.RUN_INTERRUPTED, run_id=self._record.run_id)
@@ -339,9 +340,10 @@ class _Run:
             watermarks=equipment.watermarks,
         )
 
-    async def _close_aged_parts(self) -> None:
-        while True:
-            await asyncio.sleep(AGE_CHECK_S)
+    async def _close_aged_parts(self, *, until: asyncio.Event) -> None:
+        while not until.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(until.wait(), AGE_CHECK_S)
             await self._assembler.close_aged()
 
     async def _read_everything(self) -> bool:

@@ -140,7 +140,7 @@ class Harness:
         rules = built_in_rules()
         pseudonymizer = Pseudonymizer(salt=SALT)
         directory = DirectoryIndex()
-        treatments = Treatments(pseudonymizer, group_original=True, holds_name=directory.holds_name)
+        treatments = Treatments(pseudonymizer, group_original=True, holds_person=directory.holds_person)
         sources = (
             SmallSource(self.tenant, "entra_users", PrincipalKind.TENANT),
             SmallSource(self.tenant, "mailbox_settings", PrincipalKind.USER),

@@ -5,7 +5,9 @@ keep: what they drop or do not know never becomes a value. The leaves are then t
 all leaves of one treatment are rewritten together, once per distinct value, and put back under the same offsets.
 pyarrow releases the interpreter lock while it reads and rebuilds, so pages can be cleaned on worker threads.
 
-A page the reader refuses is halved until the records that cannot be read stand alone; those are rejected and counted.
+A page the reader refuses is halved until the records it refuses stand alone. Those are interpreted one by one by
+`record_rules`, which says what each means: a row after all (a property given twice, half a surrogate pair), or a
+rejection with its reason.
 
 Where a page is scanned for the field ledger, the reader takes in what it would leave out too, for one look at its
 names.
@@ -14,9 +16,7 @@ names.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
@@ -24,19 +24,27 @@ import pyarrow.json as pj
 from pipeline.model import Window
 from pipeline.ports import RowFilter
 from pipeline.sanitize.columns import INSTANT, INSTANT_TYPES, Node, output_schema, property_tree, read_schema
+from pipeline.sanitize.instant_text import NEVER, parse_instant
 from pipeline.sanitize.ledger import FieldLedger, Seen
+from pipeline.sanitize.record_rules import (
+    MISSING_KEY,
+    NOT_AN_OBJECT,
+    RecordRules,
+    Rejected,
+    helper_fields,
+    key_path,
+    split_array,
+)
 from pipeline.sanitize.rules import DROP, KEEP, DatasetRules, FieldRule, Profile
 from pipeline.sanitize.treatments import Treatments
 
-WRONG_TYPE = "wrong_type"
-NOT_AN_OBJECT = "not_an_object"
-MISSING_KEY = "missing_key"
-
 UNIQUE_TEXTS = frozenset({"internetMessageId"})  # beside the keys: leaves whose texts hardly ever repeat in a page
 _MICROSECOND_TEXT = 26  # characters of `2026-03-02T09:00:00.000000`; Graph sends up to seven fraction digits
-_NEVER = pa.scalar(-62_135_596_800_000_000, pa.int64()).cast(INSTANT)  # 0001-01-01T00:00:00Z, Graph's "never"
+_NEVER = pa.scalar(NEVER, INSTANT)
+_NEVER_DATE = _NEVER.cast(pa.timestamp("us")).cast(pa.date32())
 _DEEP = (b"]" * 64, b"}" * 64, b"}]" * 32)  # how a page ends whose nesting would overflow Arrow's stack
 _ZONE = r"(?:Z|[+-]\d\d:\d\d)$"
+_LONG_FRACTION = r"^.{0,26}$|^[^.]*\.\d*$"  # what is cut off are digits
 
 
 class UnreadablePage(ValueError):
@@ -84,7 +92,8 @@ class ColumnarSanitizer:
         self._options: dict[tuple[str | None, bool], pj.ParseOptions] = {}
         self._tree = property_tree(rules.fields)
         self._unique = frozenset(rules.key) | UNIQUE_TEXTS
-        self._key = next((path for path in rules.key if path == "id"), None)
+        self._key = key_path(rules)
+        self._record_rules = RecordRules(rules, profile=profile, treatments=treatments, instants=instants)
 
     def clean(
         self,
@@ -138,16 +147,23 @@ class ColumnarSanitizer:
     def _clean_isolating(
         self, records: Sequence[bytes], window: Window | None, row_filter: RowFilter | None
     ) -> Cleaned:
-        """Halve until what cannot be read stands alone, and reject that."""
+        """Halve until what cannot be read stands alone."""
         try:
             return self._clean_pages([b"[" + b",".join(records) + b"]"], window, row_filter)
         except pa.ArrowInvalid:
             if len(records) == 1:
-                return Cleaned(self.schema.empty_table(), Counter({WRONG_TYPE: 1}))
+                return self._clean_record(records[0], window, row_filter)
         middle = len(records) // 2
         left = self._clean_isolating(records[:middle], window, row_filter)
         right = self._clean_isolating(records[middle:], window, row_filter)
         return Cleaned(pa.concat_tables([left.rows, right.rows]), left.rejected + right.rejected)
+
+    def _clean_record(self, record: bytes, window: Window | None, row_filter: RowFilter | None) -> Cleaned:
+        try:
+            row = self._record_rules.row(record, window=window, row_filter=row_filter)
+        except Rejected as rejection:
+            return Cleaned(self.schema.empty_table(), Counter({rejection.reason: 1}))
+        return Cleaned(pa.Table.from_pylist([] if row is None else [row], schema=self.schema))
 
     def _clean_pages(
         self, pages: Sequence[bytes], window: Window | None, row_filter: RowFilter | None, *, scan: bool = False
@@ -157,7 +173,10 @@ class ColumnarSanitizer:
         rejected: Counter[str] = Counter()
         records = _reject(records, records.is_valid(), NOT_AN_OBJECT, rejected)
         if self._key is not None:
-            records = _reject(records, records.field(self._key).is_valid(), MISSING_KEY, rejected)
+            keys = records.field(self._key)
+            records = _reject(records, keys.is_valid(), MISSING_KEY, rejected)
+            if pc.any(pc.or_(pc.equal(pc.binary_length(keys), 0), pc.utf8_is_space(keys))).as_py():
+                raise pa.ArrowInvalid("a blank key")
         if window is not None and self._instants:
             records = _keep(records, _in_window(records, self._instants, window))
         if row_filter is not None:
@@ -171,8 +190,12 @@ class ColumnarSanitizer:
             read_options=pj.ReadOptions(use_threads=False, block_size=len(text) + 1),
             parse_options=self._parse_options(filter_path, scan=scan),
         )
-        if scan:
-            table.validate()  # Arrow loses nulls that lead a list whose type it infers, and then counts wrongly
+        if table["value"].null_count:
+            raise pa.ArrowInvalid("null is no array of records")
+        if scan or not text.isascii():
+            # Arrow loses nulls that lead a list whose type it infers, and then counts wrongly; it takes any bytes
+            # for UTF-8.
+            table.validate(full=not text.isascii())
         return table["value"].combine_chunks().flatten()
 
     def _parse_options(self, filter_path: str | None, *, scan: bool) -> pj.ParseOptions:
@@ -180,7 +203,7 @@ class ColumnarSanitizer:
         options = self._options.get((filter_path, scan))
         if options is None:
             kept = self._rules.read_fields(self._profile)
-            helpers = _helper_fields(self._rules, self._kept, self._instants, filter_path)
+            helpers = helper_fields(self._rules.fields, self._kept, self._instants, filter_path)
             schema = pa.schema([("value", pa.list_(read_schema((*kept, *helpers))))])
             others = "infer" if scan else "ignore"
             options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior=others)
@@ -263,46 +286,36 @@ def parse_instants(values: pa.Array, *, zoned: bool) -> pa.Array:
         pa.ArrowInvalid: a text is no instant.
     """
     if pc.all(pc.ends_with(values, "Z")).as_py():
-        values = pc.utf8_rtrim(values, "Z")
+        values = pc.utf8_slice_codeunits(values, 0, -1)
     elif zoned or pc.any(pc.match_substring_regex(values, _ZONE)).as_py():
-        values = _to_utc_text(values, zoned=zoned)
-    instants = pc.utf8_slice_codeunits(values, 0, _MICROSECOND_TEXT).cast(pa.timestamp("us")).cast(INSTANT)
-    return pc.if_else(pc.equal(instants, _NEVER), pa.scalar(None, INSTANT), instants)
+        return _parse_one_by_one(values, zoned=zoned)
+    if (pc.max(pc.binary_length(values)).as_py() or 0) > _MICROSECOND_TEXT:
+        if not pc.all(pc.match_substring_regex(values, _LONG_FRACTION)).as_py():
+            raise pa.ArrowInvalid("no instant")
+        values = pc.utf8_slice_codeunits(values, 0, _MICROSECOND_TEXT)
+    return _without_never(values.cast(pa.timestamp("us")).cast(INSTANT), _NEVER)
 
 
-def _to_utc_text(values: pa.Array, *, zoned: bool) -> pa.Array:
-    """Texts in mixed forms as UTC without a zone. Rare: Graph sends one form, with `Z` or without."""
-    texts = [None if text is None else _utc_text(text, zoned=zoned) for text in values.to_pylist()]
-    return pa.array(texts, pa.string())
-
-
-def _utc_text(text: str, *, zoned: bool) -> str:
+def _parse_one_by_one(values: pa.Array, *, zoned: bool) -> pa.Array:
+    """Texts in mixed forms. Rare: Graph sends one form, with `Z` or without."""
     try:
-        instant = datetime.fromisoformat(text)
+        instants = [None if text is None else parse_instant(text, zoned=zoned) for text in values.to_pylist()]
     except ValueError:
         raise pa.ArrowInvalid("no instant") from None
-    if instant.tzinfo is None:
-        if zoned:
-            raise pa.ArrowInvalid("an instant without a zone")
-        return instant.isoformat()
-    return instant.astimezone(UTC).replace(tzinfo=None).isoformat()
+    return pa.array(instants, INSTANT)
 
 
 def _parse_dates(values: pa.Array) -> pa.Array:
-    dates = values.cast(pa.date32())
-    never = pa.scalar("0001-01-01").cast(pa.date32())
-    return pc.if_else(pc.equal(dates, never), pa.scalar(None, pa.date32()), dates)
+    return _without_never(values.cast(pa.date32()), _NEVER_DATE)
 
 
-def _helper_fields(
-    rules: DatasetRules, kept: frozenset[str], instants: Sequence[str], filter_path: str | None
-) -> list[FieldRule]:
-    """Leaves read only to decide whether a record belongs to the unit; they are in no output."""
-    wanted = [*instants, *([filter_path] if filter_path else [])]
-    unread = {rule.path: rule for rule in rules.fields}
-    return [
-        unread.get(path) or FieldRule(path, "string", {}, "", "") for path in dict.fromkeys(wanted) if path not in kept
-    ]
+def _without_never(values: pa.Array, never: pa.Scalar) -> pa.Array:
+    """Null in place of Graph's "never"; what lies before it is no time at all, though Arrow counts on."""
+    if pc.any(pc.less_equal(values, never)).as_py():
+        if pc.any(pc.less(values, never)).as_py():
+            raise pa.ArrowInvalid("a year before the first")
+        return pc.if_else(pc.equal(values, never), pa.scalar(None, values.type), values)
+    return values
 
 
 def _group(rule: FieldRule, profile: Profile) -> str:
@@ -316,13 +329,10 @@ def _group(rule: FieldRule, profile: Profile) -> str:
 
 
 def _split(pages: Sequence[bytes]) -> list[bytes]:
-    records: list[bytes] = []
-    for page in pages:
-        try:
-            records += [bytes(raw) for raw in msgspec.json.decode(page, type=list[msgspec.Raw])]
-        except msgspec.DecodeError:
-            raise UnreadablePage("a page is no JSON array") from None
-    return records
+    try:
+        return [record for page in pages for record in split_array(page)]
+    except ValueError:
+        raise UnreadablePage("a page is no JSON array") from None
 
 
 def _children(array: pa.StructArray) -> dict[str, pa.Array]:

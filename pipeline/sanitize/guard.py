@@ -28,7 +28,7 @@ OWNER = "_owner"
 USUAL_FORMS = TokenForms()
 
 _FEW = 128  # values that Python has matched before RE2 has compiled its pattern
-_SAMPLE_ROWS = 1024  # enough to see whether the values of a column repeat
+_SAMPLE_ROWS = 512  # enough to see whether the values of a column repeat
 _REMOVED = Shape("tombstone", "[a-z_]+")
 _BEARER = re.compile(r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.|\bbearer\s+[A-Za-z0-9._~+/-]{20,}", re.IGNORECASE)
 
@@ -174,7 +174,7 @@ def _gathered(columns: Sequence[pa.ChunkedArray]) -> pa.Array:
     repeated: list[pa.Array] = []
     for values in columns:
         sample = values.slice(0, _SAMPLE_ROWS)
-        nearly_all_differ = 20 * len(sample.unique()) > 19 * len(sample)
+        nearly_all_differ = 40 * len(sample.unique()) > 39 * len(sample)
         (mostly_new if nearly_all_differ else repeated).extend(values.chunks)
     if repeated:
         mostly_new.append(pa.chunked_array(repeated).unique())

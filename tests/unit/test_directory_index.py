@@ -5,7 +5,9 @@ from collections.abc import Mapping
 import msgspec
 import pytest
 
-from pipeline.sanitize.directory_index import DirectoryIndex
+from pipeline.sanitize.columns import output_schema
+from pipeline.sanitize.directory_index import EXTRA_SELECT, DirectoryIndex
+from pipeline.sanitize.rules import built_in_rules
 
 
 def index(*users: Mapping[str, object]) -> DirectoryIndex:
@@ -132,3 +134,11 @@ def test_two_processes_share_no_hash() -> None:
     for directory in (one, other):
         directory.learn(msgspec.json.encode([ANNA]))
     assert vars(one)["_addresses"].isdisjoint(vars(other)["_addresses"])
+
+
+def test_what_is_asked_for_the_index_alone_is_in_no_column() -> None:
+    """Names and numbers are selected so that the guard can compare; the rules drop them in every profile."""
+    for dataset, names in EXTRA_SELECT.items():
+        rules = built_in_rules()[dataset]
+        assert set(names) <= set(rules.dropped)
+        assert not set(names) & set(output_schema(rules).names)
