@@ -36,6 +36,7 @@ class Effect(StrEnum):
     CLOSE = "close"  # the proper answer, then the connection is closed
     FOREIGN_LINK = "foreign_link"  # the next link points to another host
     BROKEN_LINK = "broken_link"  # the next link has lost the user id
+    NEW_PROPERTY = "new_property"  # every record carries a property nobody knows, at every depth
     EMPTY_PAGE = "empty_page"  # a page without records, and a next link to what it should have held
 
 

@@ -22,6 +22,7 @@ from connectors.emulator.errors import (
 )
 from connectors.emulator.fault_desk import FaultDesk
 from connectors.emulator.faults import Effect, Fault
+from connectors.emulator.novelty import with_new_property
 from connectors.emulator.paging import BrokenLink, Links, Place
 from connectors.emulator.routes import Route, find_route
 from connectors.emulator.tenant import Tenant
@@ -140,7 +141,8 @@ class GraphService:
         page = reply.page
         body: dict[str, Any] = {"@odata.context": f"{self._base}/{version}/$metadata#{path}"}
         if page is None:
-            body |= reply.record or {}
+            novel = fault is not None and fault.effect is Effect.NEW_PROPERTY
+            body |= with_new_property(reply.record or {}) if novel else reply.record or {}
         else:
             if fault is not None and fault.effect is Effect.EMPTY_PAGE:
                 page = Page(records=[], next_position=call.place.position)
@@ -159,7 +161,8 @@ class GraphService:
             body["@odata.count"] = len(page.records)  # of this page, not of the collection
         if page.next_position is not None:
             body["@odata.nextLink"] = self._next_link(page, page.next_position, route, path, options, fault)
-        body["value"] = page.records
+        novel = fault is not None and fault.effect is Effect.NEW_PROPERTY
+        body["value"] = with_new_property(page.records) if novel else page.records
         return body
 
     def _next_link(
