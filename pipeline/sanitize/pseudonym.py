@@ -13,7 +13,7 @@ https://docs.worklytics.co/psoxy (checked 2026-11)
 import base64
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from functools import cached_property
 from hashlib import pbkdf2_hmac, sha256
@@ -135,6 +135,14 @@ class Pseudonymizer:
         canonical, suffix = self._canonical(text)
         return self._sealed(canonical, text) + suffix
 
+    def raw_tokens(self, values: Sequence[str | None]) -> list[str | None]:
+        """`raw_token` of each value, in order; nothing about them is remembered."""
+        texts = [value for value in values if value is not None and not is_blank(value)]
+        salt = self._salt
+        hashes = _base64url_all([sha256(utf8(text) + salt).digest() for text in texts])
+        tokens: dict[str | None, str] = {text: f"t~{digest}" for text, digest in zip(texts, hashes, strict=True)}
+        return list(map(tokens.get, values))
+
     def raw_token(self, text: str) -> str | None:
         """`t~…` of the text as it stands: never taken for an address, no domain. None for blank text."""
         return None if is_blank(text) else f"t~{_base64url(_hash(text, self._salt))}"
@@ -245,7 +253,11 @@ class Pseudonymizer:
         for text in texts:
             if text is None:
                 continue
-            if verbatim and (match := plain(text)) and "+" not in text:
+            if "@" not in text:
+                if (not text or text[0].isspace()) and is_blank(text):
+                    continue
+                identifier, suffix = utf8(text), ""
+            elif verbatim and (match := plain(text)) and "+" not in text:
                 identifier, suffix = text.lower().encode(), f"@{match[2]}"
             elif is_blank(text):
                 continue
@@ -255,10 +267,7 @@ class Pseudonymizer:
             known.append(text)
             digests.append(sha256(identifier + salt).digest())
             suffixes.append(suffix)
-        # 32 bytes and a zero byte are 44 characters without padding, of which the first 43 are those of the
-        # 32 alone.
-        encoded = base64.urlsafe_b64encode(b"\0".join([*digests, b""])).decode()
-        hashes = (encoded[start : start + 43] for start in range(0, len(encoded), 44))
+        hashes = _base64url_all(digests)
         return {text: f"t~{digest}{suffix}" for text, digest, suffix in zip(known, hashes, suffixes, strict=True)}
 
     def _canonical(self, text: str) -> tuple[str, str]:
@@ -343,6 +352,15 @@ def _hash(text: str, salt: bytes) -> bytes:
 
 def _base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _base64url_all(digests: Sequence[bytes]) -> Iterator[str]:
+    """The 43 characters of each digest, encoded in one go.
+
+    32 bytes and a zero byte are 44 characters without padding, of which the first 43 are those of the 32 alone.
+    """
+    encoded = base64.urlsafe_b64encode(b"\0".join([*digests, b""])).decode()
+    return (encoded[start : start + 43] for start in range(0, len(encoded), 44))
 
 
 def _canonical_ip(text: str) -> str | None:

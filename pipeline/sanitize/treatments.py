@@ -48,7 +48,7 @@ class Treatments(Mapping[str, Rewrite]):
             "pseudonymize-smtp": _each(lambda text: pseudonymizer.regex_matches(text, _SMTP)),
             "tokenize": _each(self._tokenize),
             "group-address": _each(self._group_address),
-            "message-id-host": _each(self._token_of_raw_text),
+            "message-id-host": pseudonymizer.raw_tokens,
             "keep-guid": _each(self._keep_guid),
             "chat-id": _each(lambda text: None if is_blank(text) else treat_thread_id(text, pseudonymizer.token)),
             "join-url": _each(lambda text: treat_join_url(text, pseudonymizer.token)),

@@ -1,0 +1,62 @@
+"""What a run left out, and when a dataset is given up."""
+
+from pipeline.errors import DatasetDenied, FailReason, SkipReason, UnitFailed, UnitSkipped
+from pipeline.tally import UNIFORM_FAILURES, Tally
+
+MAIL = "mail_messages"
+
+
+def test_a_denied_dataset_is_one_line_for_all_principals() -> None:
+    """The permission is missing, not a mailbox."""
+    tally = Tally()
+    tally.failed(MAIL, "t~1", DatasetDenied(needs=("Mail.ReadBasic.All",)))
+    tally.not_tried(MAIL)
+
+    assert [(line.principal, line.dataset, line.reason) for line in tally.failures()] == [(None, MAIL, "permission")]
+    assert tally.units(MAIL).failed == 2
+
+
+def test_many_first_failures_of_one_cause_condemn_the_dataset() -> None:
+    """Trying thousands of mailboxes that answer alike helps nobody."""
+    tally = Tally()
+    for number in range(UNIFORM_FAILURES):
+        assert not tally.is_denied(MAIL)
+        tally.failed(MAIL, f"t~{number}", UnitFailed(FailReason.SERVICE_ERROR, code="InternalServerError"))
+
+    assert tally.is_denied(MAIL)
+
+
+def test_one_success_or_another_cause_keeps_a_dataset_going() -> None:
+    """Then it is the mailboxes, not the dataset."""
+    tally, mixed = Tally(), Tally()
+    tally.done(MAIL)
+    mixed.failed(MAIL, "t~x", UnitFailed(FailReason.NETWORK))
+    for number in range(2 * UNIFORM_FAILURES):
+        tally.failed(MAIL, f"t~{number}", UnitFailed(FailReason.SERVICE_ERROR))
+        mixed.failed(MAIL, f"t~{number}", UnitFailed(FailReason.SERVICE_ERROR))
+
+    assert not tally.is_denied(MAIL)
+    assert not mixed.is_denied(MAIL)
+
+
+def test_refused_everywhere_means_a_missing_permission() -> None:
+    """Graph refuses an excluded mailbox and a missing role alike; nobody readable tells them apart."""
+    tally = Tally()
+    for number in range(3):
+        tally.skipped(MAIL, f"t~{number}", UnitSkipped(SkipReason.OUT_OF_POLICY, code="ErrorAccessDenied"))
+    tally.settle()
+
+    assert tally.skips() == []
+    assert [(line.principal, line.reason) for line in tally.failures()] == [(None, "permission")]
+
+
+def test_refused_here_and_there_stays_a_skip() -> None:
+    """One readable mailbox shows that the permission is there."""
+    tally = Tally()
+    tally.skipped(MAIL, "t~1", UnitSkipped(SkipReason.OUT_OF_POLICY, code="ErrorAccessDenied"))
+    tally.skipped(MAIL, "t~2", UnitSkipped(SkipReason.OUT_OF_POLICY, code="ErrorAccessDenied"))
+    tally.done(MAIL)
+    tally.settle()
+
+    assert len(tally.skips()) == 2
+    assert tally.failures() == []
