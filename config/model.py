@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import (
     Field,
     ModelWrapValidatorHandler,
+    PlainSerializer,
     PlainValidator,
     PrivateAttr,
     StrictFloat,
@@ -47,7 +48,11 @@ def _folders(value: object) -> Literal["all"] | tuple[str, ...]:
     raise ValueError("all, or a list of mail folders such as [SentItems], is expected")
 
 
-Folders = Annotated[Literal["all"] | tuple[str, ...], PlainValidator(_folders)]
+Folders = Annotated[
+    Literal["all"] | tuple[str, ...],
+    PlainValidator(_folders),
+    PlainSerializer(lambda folders: folders if folders == "all" else list(folders)),
+]
 
 
 class Tenant(Group):
@@ -86,7 +91,7 @@ class OutlookMail(Connector):
     """Mail; the folders to read are its own option."""
 
     folders: Folders = "all"
-    """all, or a list of folder ids or well-known names such as [SentItems]."""
+    """all, or a list of well-known names (SentItems) or paths of names as people see them (Clients/Contracts)."""
 
 
 class MsftTeams(Connector):

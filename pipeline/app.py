@@ -1,6 +1,7 @@
 """The composition root: settings in, a run's equipment out. Nothing else in the product knows all its parts."""
 
 import asyncio
+import hashlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,12 @@ from typing import Any
 from config.auth import EffectiveAuth
 from config.clouds import CLOUDS
 from config.identity import run_scope_fingerprint
-from config.model import ConnectorName, Settings
+from config.model import ConnectorName, Privacy, Settings
+from config.permissions import GROUP_DATASETS
 from config.secrets import SecretReader
 from connectors.graph.auth import Tokens
 from connectors.graph.budgets import Budgets
-from connectors.graph.client import GraphClient
+from connectors.graph.client import GraphClient, Manners
 from connectors.graph.network import Network
 from connectors.graph.throttle import Governor
 from connectors.options import ConnectorOptions
@@ -26,17 +28,28 @@ from connectors.registry import build
 from connectors.sign_in import credential_of
 from pipeline.directory import FirstPermitted
 from pipeline.equipment import Equipment, Identity, Limits
+from pipeline.errors import ConfigurationError
 from pipeline.model import Principal, RunKind
+from pipeline.operator_files import OperatorFiles, load_operator_files
 from pipeline.parts import Blocking
-from pipeline.ports import Clock, Connector, Preparation, Source, StateStore
+from pipeline.ports import Clock, Connector, Learning, Preparation, Source, StateStore
 from pipeline.progress import Progress
+from pipeline.reading import Sanitizer
 from pipeline.sanitize.columnar import ColumnarSanitizer
 from pipeline.sanitize.columns import output_schema
 from pipeline.sanitize.directory_index import EXTRA_SELECT, DirectoryIndex
 from pipeline.sanitize.guard import EgressGuard
 from pipeline.sanitize.ledger import fields_file
+from pipeline.sanitize.operator_sanitizer import OperatorSanitizer
 from pipeline.sanitize.pseudonym import Pseudonymizer, salt_fingerprint
-from pipeline.sanitize.rules import DatasetRules, FieldRule, Owner, Profile, built_in_rules, rules_fingerprint
+from pipeline.sanitize.rules import (
+    DatasetRules,
+    FieldRule,
+    Owner,
+    Profile,
+    built_in_rules,
+    rules_fingerprint,
+)
 from pipeline.sanitize.shapes import TokenForms
 from pipeline.sanitize.treatments import Treatments
 from pipeline.telemetry import Log
@@ -47,7 +60,6 @@ from sinks.snapshot import StateVault, derive_key
 from sinks.stores.registry import open_destination, open_state
 
 DIRECTORY: ConnectorName = "entra-id"
-GROUP_DATASETS = frozenset({"entra_groups", "entra_group_members"})
 # The dataset whose `id` says how an owner of this kind is treated.
 _OWNER_DATASETS: Mapping[Owner, str] = {
     "mailbox": "entra_users",
@@ -78,6 +90,29 @@ class DirectoryConnector:
         return Preparation()
 
 
+def refuse_unbuilt(settings: Settings) -> None:
+    """Refuse what the settings promise and this version does not do yet: a limit must never be ignored in silence.
+
+    Raises:
+        ConfigurationError: with a fault for each such key.
+    """
+    scope, telemetry, teams = settings.scope, settings.telemetry, settings.connectors.msft_teams
+    asked_for = {
+        "connectors.msft-teams.api": teams is not None and teams.api != "v1.0",
+        "scope.include_groups": bool(scope.include_groups),
+        "scope.exclude_groups": bool(scope.exclude_groups),
+        "scope.exclude_users": bool(scope.exclude_users),
+        "scope.include_shared": not scope.include_shared,
+        "scope.suppress": scope.suppress,
+        "telemetry.prometheus_port": telemetry.prometheus_port is not None,
+        "telemetry.textfile": telemetry.textfile is not None,
+        "telemetry.otlp_endpoint": telemetry.otlp_endpoint is not None,
+    }
+    faults = [f"{key}: this version cannot do that yet; leave the key out" for key, asked in asked_for.items() if asked]
+    if faults:
+        raise ConfigurationError(*faults)
+
+
 @asynccontextmanager
 async def equip(
     settings: Settings,
@@ -90,24 +125,30 @@ async def equip(
     environ: Mapping[str, str] = os.environ,
     stop: asyncio.Event | None = None,
     progress: Progress | None = None,
+    manners: Manners | None = None,
 ) -> AsyncIterator[Equipment]:
     """Everything one command works with; closed when the context ends. `connectors` narrows the configured ones."""
+    refuse_unbuilt(settings)
     names = tuple(name for name in settings.connectors.names if not connectors or name in connectors)
     salt = reader.read(settings.privacy.salt)
-    pseudonymizer = build_pseudonymizer(settings, reader)
+    pseudonymizer = build_pseudonymizer(settings.privacy, reader)
     directory = DirectoryIndex()
     treatments = Treatments(
         pseudonymizer, group_original=settings.privacy.group_original, holds_person=directory.holds_person
     )
-    rules = built_in_rules()
+    operators = load_operator_files(settings.privacy.rules.paths, built_in_rules(), pseudonymizer)
+    rules = {**built_in_rules(), **{name: each.rules for name, each in operators.datasets.items()}}
     async with AsyncExitStack() as stack:
         blocking = stack.enter_context(_worker_threads())
         reached = await stack.enter_async_context(
-            _connectors(settings, names, reader=reader, kind=kind, rules=rules, environ=environ)
+            _connectors(settings, names, reader=reader, kind=kind, rules=rules, environ=environ, manners=manners)
         )
         sources = [source for connector in reached for source in connector.sources]
         used = {source.dataset: rules[source.dataset] for source in sources}
-        fingerprint = rules_fingerprint(list(used.values()), settings.privacy.profile, _rule_options(settings))
+        operators.require(used)
+        fingerprint = rules_fingerprint(
+            list(rules.values()), settings.privacy.profile, _rule_options(settings, operators.digests)
+        )
         destination = open_destination(settings.destination, settings.storage)
         stack.push_async_callback(destination.close)
         state = open_state(settings.state, settings.storage)
@@ -117,7 +158,7 @@ async def equip(
         formats = _part_formats(settings, used, fingerprint)
         yield Equipment(
             identity=Identity(
-                tenant=pseudonymizer.token(settings.tenant.id) or "",
+                tenant=hashlib.sha256(settings.tenant.id.encode()).hexdigest(),
                 destination=str(settings.destination),
                 connectors=names,
                 profile=settings.privacy.profile,
@@ -137,13 +178,9 @@ async def equip(
             ),
             tenant=Principal.tenant(settings.tenant.id),
             connectors=reached,
+            learners=[learner for each in reached if isinstance(each, Learning) for learner in each.learners],
             sanitizers={
-                source.dataset: ColumnarSanitizer(
-                    rules[source.dataset],
-                    profile=settings.privacy.profile,
-                    treatments=treatments,
-                    instants=source.instants,
-                )
+                source.dataset: _sanitizer(source, rules, operators, settings.privacy.profile, treatments)
                 for source in sources
             },
             guards=_guards(settings, used, rules, directory),
@@ -154,7 +191,7 @@ async def equip(
             encoder=lambda dataset, run_id, at: formats(dataset, run_id, at).encoder(),
             empty_part=lambda dataset: formats(dataset, "", clock()).empty(),
             pseudonym=lambda principal: pseudonymizer.token(principal.id) or "",
-            owner=partial(_owner, rules, settings, treatments),
+            owner=partial(_owner, rules, operators, settings, treatments),
             vault=StateVault(derive_key(salt.reveal())),
             state=state,
             destination=destination,
@@ -178,8 +215,7 @@ async def open_memory(settings: Settings, reader: SecretReader) -> AsyncIterator
         await state.close()
 
 
-def build_pseudonymizer(settings: Settings, reader: SecretReader) -> Pseudonymizer:
-    privacy = settings.privacy
+def build_pseudonymizer(privacy: Privacy, reader: SecretReader) -> Pseudonymizer:
     key = privacy.encryption_key
     return Pseudonymizer(
         salt=reader.read(privacy.salt).reveal_text(),
@@ -198,12 +234,14 @@ async def _connectors(
     kind: RunKind,
     rules: Mapping[str, DatasetRules],
     environ: Mapping[str, str],
+    manners: Manners | None,
 ) -> AsyncIterator[list[Connector]]:
     """The directory and the chosen connectors, one client for each application."""
     budgets = Budgets(per_mailbox_in_flight=settings.limits.per_mailbox_in_flight)
     if kind is RunKind.BACKFILL:
         budgets = budgets.share(settings.limits.backfill_share)
-    governor = Governor(budgets)
+    manners = manners or Manners()
+    governor = Governor(budgets, clock=manners.clock)
     network = Network.from_environment(environ, ca_file=settings.tenant.ca_file)
     select = {dataset: _asked_for(rule_set, settings.privacy.profile) for dataset, rule_set in rules.items()}
     options = _connector_options(settings)
@@ -212,7 +250,7 @@ async def _connectors(
         for name in names:
             auth = settings.effective_auth(name)
             if auth not in clients:
-                client = _client(settings, auth, reader=reader, network=network, governor=governor)
+                client = _client(settings, auth, reader=reader, network=network, governor=governor, manners=manners)
                 clients[auth] = await stack.enter_async_context(client)
         directories = [build(DIRECTORY, client=client, select=select, options=options) for client in clients.values()]
         own = [
@@ -238,7 +276,13 @@ def _directory(candidates: Sequence[Connector], *, groups: bool) -> DirectoryCon
 
 
 def _client(
-    settings: Settings, auth: EffectiveAuth, *, reader: SecretReader, network: Network, governor: Governor
+    settings: Settings,
+    auth: EffectiveAuth,
+    *,
+    reader: SecretReader,
+    network: Network,
+    governor: Governor,
+    manners: Manners,
 ) -> GraphClient:
     tenant = settings.tenant
     cloud = CLOUDS[tenant.cloud]
@@ -250,8 +294,17 @@ def _client(
         scope=f"https://{cloud.graph_host}/.default",
         known_authority=tenant.authority is None,
         network=network,
+        clock=manners.clock,
     )
-    return GraphClient(graph=tenant.graph_url, tokens=tokens, governor=governor, network=network)
+    return GraphClient(
+        graph=tenant.graph_url,
+        tokens=tokens,
+        governor=governor,
+        network=network,
+        retry=manners.retry,
+        clock=manners.clock,
+        options=manners.http,
+    )
 
 
 def _connector_options(settings: Settings) -> ConnectorOptions:
@@ -259,6 +312,8 @@ def _connector_options(settings: Settings) -> ConnectorOptions:
     folders = mail.folders if mail is not None else "all"
     return ConnectorOptions(
         settle_teams=settings.windows.settle.teams,
+        settle_calls=settings.windows.settle.calls,
+        overlap_calls=settings.windows.overlap.calls,
         overlap_calendar=settings.windows.overlap.calendar,
         calendar_ahead=settings.windows.calendar_ahead,
         include_guests=settings.scope.include_guests,
@@ -266,9 +321,25 @@ def _connector_options(settings: Settings) -> ConnectorOptions:
     )
 
 
-def _rule_options(settings: Settings) -> dict[str, object]:
+def _sanitizer(
+    source: Source,
+    rules: Mapping[str, DatasetRules],
+    operators: OperatorFiles,
+    profile: Profile,
+    treatments: Treatments,
+) -> Sanitizer:
+    """The compiled engine, or the row engine where an operator's file decides."""
+    decided = operators.datasets.get(source.dataset)
+    if decided is not None:
+        return OperatorSanitizer(decided, profile=profile, instants=source.instants)
+    return ColumnarSanitizer(rules[source.dataset], profile=profile, treatments=treatments, instants=source.instants)
+
+
+def _rule_options(settings: Settings, files: Mapping[str, str]) -> dict[str, object]:
+    """What decides, beside the rules, about the rows; `files` are digests of operators' rules files."""
     privacy = settings.privacy
     return {
+        **({"files": dict(files)} if files else {}),
         "canonicalization": privacy.email_canonicalization,
         "domains": privacy.email_domains,
         "group_original": privacy.group_original,
@@ -303,6 +374,7 @@ def _part_formats(
 
 def _owner(
     rules: Mapping[str, DatasetRules],
+    operators: OperatorFiles,
     settings: Settings,
     treatments: Treatments,
     dataset: str,
@@ -310,8 +382,11 @@ def _owner(
 ) -> str | None:
     """The `_owner` of a dataset's rows, treated as the id of its kind is treated everywhere else."""
     id_rule = _owner_rule(rules, dataset)
-    if id_rule is None:
+    kind = rules[dataset].owner
+    if id_rule is None or kind is None:
         return None
+    if (decided := operators.datasets.get(_OWNER_DATASETS[kind])) is not None:
+        return decided.treated_id(principal.id)
     treatment = id_rule.treatment(settings.privacy.profile)
     if treatment == "keep":
         return principal.id

@@ -9,7 +9,7 @@ from pipeline.field_counts import FieldCounts
 from pipeline.journal import EmptyPart
 from pipeline.model import Principal
 from pipeline.parts import Blocking, PartEncoder
-from pipeline.ports import Clock, Connector, Destination, Source, StateStore
+from pipeline.ports import Clock, Connector, Destination, Learner, Source, StateStore
 from pipeline.progress import Progress
 from pipeline.reading import Directory, Guard, Sanitizer
 from pipeline.telemetry import Log
@@ -20,7 +20,7 @@ from pipeline.watermarks import Vault, Watermarks
 class Identity:
     """What makes rows comparable: part of every run's record."""
 
-    tenant: str  # pseudonym of the tenant id
+    tenant: str  # digest of the tenant id, the same under every salt
     destination: str
     connectors: tuple[str, ...]
     profile: str
@@ -64,6 +64,7 @@ class Equipment:
     clock: Clock
     log: Log
     progress: Progress
+    learners: Sequence[Learner] = ()
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property

@@ -32,7 +32,7 @@ from pipeline.ports import Destination, PartSummary, StateStore, Upload
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What an open run is. Two commands with equal `identity` are the same work."""
+    """What an open run is, and what its rows mean."""
 
     run_id: str
     kind: RunKind
@@ -44,10 +44,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     scope: str  # fingerprint
     rules_fingerprint: str
     salt_fingerprint: str
-
-    @property
-    def identity(self) -> tuple[object, ...]:
-        return (self.kind, self.since, self.until, self.connectors, self.profile, self.scope)
+    schema_versions: dict[str, int]  # of every dataset the run writes
 
 
 class DoneUnit(msgspec.Struct, frozen=True, array_like=True):
@@ -88,20 +85,16 @@ _BARRED = b""
 class Journal:
     """The journal of one open run. Only the holder of the lease may have one."""
 
-    def __init__(self, state: StateStore, record: RunRecord, lease: Lease) -> None:
+    def __init__(self, state: StateStore, record: RunRecord, lease: Lease, *, is_open: bool = False) -> None:
+        """`is_open`: an earlier process has written down what the run is."""
         self.record = record
         self.entries: list[Entry] = []
         self._state = state
         self._lease = lease
         self._root = _root(record)
+        self._is_open = is_open
         self._attempt = 1  # how many processes have worked at the run, this one included
         self._last_part: dict[str, int] = {}  # by dataset, whether its publication succeeded or not
-
-    async def open(self) -> None:
-        """Write down what the run is; from now on it can be resumed."""
-        self._lease.check()
-        if not await self._state.create(f"{self._root}/run.json", msgspec.json.encode(self.record)):
-            raise LeaseLost("a run with this id is open already")
 
     async def publish(self, upload: Upload, entry: Entry) -> None:
         """Journal a sealed upload, then make it visible.
@@ -111,6 +104,7 @@ class Journal:
         """
         key = self._key(entry)
         self._last_part[entry.dataset] = entry.part
+        await self._open()
         self._lease.check()
         if not await self._state.create(f"{key}.json", msgspec.json.encode(entry)):
             raise LeaseLost("another run continues this one")
@@ -198,6 +192,7 @@ class Journal:
         Raises:
             LeaseLost: another run has taken this one over.
         """
+        await self._open()
         self._lease.check()
         if not await self._state.create(self._decision_key, decision) and await self.decision() != decision:
             raise LeaseLost("another run continues this one")
@@ -216,6 +211,7 @@ class Journal:
     async def remember(self, name: str, data: bytes) -> bytes:
         """Keep `data` with the run, the first time; the kept bytes, every time."""
         key = f"{self._root}/{name}"
+        await self._open()
         self._lease.check()
         if await self._state.create(key, data):
             return data
@@ -234,6 +230,18 @@ class Journal:
             if key != last:
                 await self._state.delete(key)
         await self._state.delete(last)
+
+    async def _open(self) -> None:
+        """Write down what the run is, before anything else of it: from now on it can be resumed.
+
+        A run that ends before it has anything to keep leaves nothing behind, and the next one begins afresh.
+        """
+        if self._is_open:
+            return
+        self._lease.check()
+        if not await self._state.create(f"{self._root}/run.json", msgspec.json.encode(self.record)):
+            raise LeaseLost("a run with this id is open already")
+        self._is_open = True
 
     @property
     def _decision_key(self) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.errors import LeaseHeld, LeaseLost, StoreUnavailable
+from pipeline.errors import LeaseHeld, LeaseLost, StoreRefused, StoreUnavailable
 from pipeline.model import RunKind
 from pipeline.ports import Clock, StateStore
 
@@ -94,7 +94,7 @@ class Lease:
     async def release(self) -> None:
         """Leave the lease expired, so that the next run need not wait. Losing it meanwhile is fine."""
         record = msgspec.structs.replace(self._record, until=self._record.since)
-        with suppress(StoreUnavailable):
+        with suppress(StoreUnavailable, StoreRefused):  # whatever ended the run says more than this would
             await self._state.replace(self._key, msgspec.json.encode(record), version=self._version)
 
 

@@ -31,6 +31,11 @@ class Window:
         return self.start <= instant < self.end
 
     @property
+    def whole(self) -> "Window":
+        """What this window is a tile of: itself, unless it is a `Tile`."""
+        return self
+
+    @property
     def last_instant(self) -> datetime:
         """The last microsecond inside the window."""
         return self.end - MICROSECOND
@@ -49,6 +54,17 @@ class Window:
         if middle == self.start:
             return None
         return Window(self.start, middle), Window(middle, self.end)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Tile(Window):
+    """A window that is part of `span`. A record with several instants belongs to the tile of the earliest in it."""
+
+    span: Window
+
+    @property
+    def whole(self) -> Window:
+        return self.span
 
 
 def covered_until(start: datetime, windows: list[Window]) -> datetime:
@@ -87,18 +103,34 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Dataset × principal × window: the atom of work, retry and commit. A snapshot has no window."""
+    """Dataset × principal × window: the atom of work, retry and commit. A snapshot has no window.
+
+    `span` is what the run reads of the principal's dataset, of which the window is a tile: a record with two instants
+    in the span belongs to the tile of the earlier one, and so to one tile only.
+    """
 
     dataset: str
     principal: Principal
     window: Window | None = None
+    span: Window | None = None
+
+    @property
+    def tile(self) -> Window | None:
+        """The window, with what it is a part of."""
+        if self.window is None or self.span is None:
+            return self.window
+        return Tile(self.window.start, self.window.end, self.span)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer of Graph: `records` is the JSON text of an array of raw records."""
+    """One answer of Graph: `records` is the JSON text of an array of raw records.
+
+    `damaged` counts the records that Graph holds at this place and cannot read itself.
+    """
 
     records: bytes = field(repr=False)
+    damaged: int = 0
 
 
 class RunKind(StrEnum):

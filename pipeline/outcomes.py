@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from pipeline.errors import DatasetDenied, FailReason, SourceRefused, UnitFailed, UnitSkipped
+from pipeline.journal import Entry
 from pipeline.model import Principal, Unit
 from pipeline.parts import UnitResult
 from pipeline.progress import Progress
@@ -36,6 +37,23 @@ class OutcomeReport:
                 rejected=dict(result.rejected),
             )
 
+    def published(self, entry: Entry) -> None:
+        self._log.info(
+            Event.PART_PUBLISHED, dataset=entry.dataset, rows=entry.rows, bytes=entry.bytes, units=len(entry.units)
+        )
+
+    def progress(self) -> None:
+        """How far the run has come, for whoever reads the log of a run that takes hours."""
+        progress = self._progress
+        self._log.info(
+            Event.PROGRESS,
+            what=progress.stage,
+            units=progress.units_settled,
+            planned=progress.units_planned,
+            rows=progress.rows,
+            seconds_left=progress.seconds_left(),
+        )
+
     def skipped(self, unit: Unit, error: UnitSkipped) -> None:
         pseudonym = self._pseudonym(unit.principal)
         self._tally.skipped(unit.dataset, pseudonym, error)
@@ -62,9 +80,11 @@ class OutcomeReport:
             needs = error.needs if isinstance(error, DatasetDenied) else ()
             self._log.error(Event.DATASET_DENIED, dataset=unit.dataset, what=str(error), code=error.code, needs=needs)
 
-    def denied(self, datasets: Iterable[str], error: SourceRefused | DatasetDenied) -> None:
+    def denied(self, datasets: Iterable[str], error: SourceRefused | UnitFailed) -> None:
         """Whole datasets cannot be read, whatever the principal."""
+        reason = error.reason if isinstance(error, UnitFailed) else FailReason.PERMISSION
         for dataset in datasets:
             if not self._tally.is_denied(dataset):
-                self._tally.deny(dataset, FailReason.PERMISSION)
-                self._log.error(Event.DATASET_DENIED, dataset=dataset, what=str(error), code=error.code)
+                self._tally.deny(dataset, reason)
+                needs = error.needs if isinstance(error, DatasetDenied) else ()
+                self._log.error(Event.DATASET_DENIED, dataset=dataset, what=str(error), code=error.code, needs=needs)

@@ -61,6 +61,10 @@ class _OpenPart:
     is_whole: bool = True  # not while a unit is being added, and never again when that broke off
 
 
+async def _nothing_before() -> None:
+    """Parts are published as they are."""
+
+
 class PartAssembler:
     """Owns the open parts of a run."""
 
@@ -74,7 +78,10 @@ class PartAssembler:
         clock: Clock,
         part_size_bytes: int,
         part_max_age: timedelta,
+        before_publishing: Callable[[], Awaitable[None]] = _nothing_before,
+        published: Callable[[Entry], None] = lambda _entry: None,
     ) -> None:
+        """`before_publishing` is awaited when a part is complete and nobody sees it yet; `published` is told of it."""
         self.idle: dict[str, list[DoneUnit]] = {}  # finished units without rows that no part has taken along yet
         self.idle_rejected: dict[str, Counter[str]] = {}
         self.idle_fields: dict[str, FieldCounts] = {}
@@ -85,6 +92,8 @@ class PartAssembler:
         self._clock = clock
         self._part_size_bytes = part_size_bytes
         self._part_max_age = part_max_age
+        self._before_publishing = before_publishing
+        self._published = published
         self._open: dict[str, _OpenPart] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -168,7 +177,9 @@ class PartAssembler:
             rejected=dict(part.rejected),
             fields=part.fields,
         )
+        await self._before_publishing()
         await self._journal.publish(part.upload, entry)
+        self._published(entry)
 
 
 def part_path(dataset: str, run_id: str, number: int, day: date) -> str:

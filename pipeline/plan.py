@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from pipeline.journal import RunRecord
-from pipeline.model import MICROSECOND, Principal, RunKind, Unit, Window
+from pipeline.model import Principal, RunKind, Unit, Window
 from pipeline.ports import Source
 
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)  # before any record of Microsoft 365
 
 
 def window_end(source: Source, *, until: datetime, now: datetime) -> datetime:
-    """Where a dataset's window ends: the run's end, less what Graph shows late, plus what is planned ahead."""
+    """Where a dataset's window ends: the run's end, or earlier where Graph shows items late."""
     return min(until, now - source.settle)
 
 
@@ -47,7 +47,7 @@ def units_of(
     finished = [each for each in done if each is not None]
     for tile in window.tiles(source.longest_window):
         for rest in remaining(tile, finished):
-            yield Unit(source.dataset, principal, rest)
+            yield Unit(source.dataset, principal, rest, window)
 
 
 def remaining(window: Window, done: Iterable[Window]) -> Iterator[Window]:
@@ -61,9 +61,3 @@ def remaining(window: Window, done: Iterable[Window]) -> Iterator[Window]:
         start = max(start, covered.end)
     if start < window.end:
         yield Window(start, window.end)
-
-
-def oldest_instant(units: Iterable[Unit], *, otherwise: datetime) -> datetime:
-    """Where the run's window begins: at its oldest unit that has a beginning."""
-    starts = (unit.window.start for unit in units if unit.window is not None and unit.window.start > BEGINNING)
-    return min(starts, default=otherwise - MICROSECOND)

@@ -3,12 +3,12 @@
 The run is written against these protocols; connectors and sinks implement them, the composition root joins them.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from pipeline.errors import DatasetDenied, SourceRefused, UnitFailed, UnitSkipped
+from pipeline.errors import UnitFailed, UnitSkipped
 from pipeline.model import Page, Principal, PrincipalKind, Unit
 
 Clock = Callable[[], datetime]
@@ -98,8 +98,10 @@ class Preparation:
     """Kept with an open run, so that a resumed one decides alike."""
     failed: Mapping[tuple[str, Principal], UnitSkipped | UnitFailed] = field(default_factory=dict, repr=False)
     """Which units cannot be read, by dataset and principal, and why."""
-    denied: Mapping[str, SourceRefused | DatasetDenied] = field(default_factory=dict, repr=False)
+    denied: Mapping[str, UnitFailed] = field(default_factory=dict, repr=False)
     """Which datasets cannot be read at all, and why."""
+    principals: Sequence[Principal] = ()
+    """Whose data there is besides that of users and groups: the teams."""
 
 
 class Connector(Protocol):
@@ -114,6 +116,44 @@ class Connector(Protocol):
     async def prepare(self, users: Sequence[Principal], *, saved: bytes | None) -> Preparation:
         """Learn what units depend on (which member reads a chat); `saved` is what an interrupted run had learnt."""
         ...
+
+
+class Learner(Protocol):
+    """Learns from the raw pages of some datasets what others, which are read after them, depend on."""
+
+    @property
+    def learns_from(self) -> Collection[str]:
+        """Datasets, of any connector, whose pages it looks at."""
+        ...
+
+    @property
+    def serves(self) -> Collection[str]:
+        """Datasets that are read when all others have been, and only for principals it has learnt something about."""
+        ...
+
+    def learn(self, unit: Unit, page: Page) -> None:
+        """Look at a page; what is wrong with it is not its affair. The same page may come again."""
+        ...
+
+    def concerns(self, principal: Principal) -> bool:
+        """Whether something was learnt about the principal."""
+        ...
+
+    def unsaved(self) -> bytes | None:
+        """What was learnt since the last call; None when that is nothing."""
+        ...
+
+    def recall(self, saved: bytes) -> None:
+        """Take over what `unsaved` gave in an interrupted attempt of the same run."""
+        ...
+
+
+@runtime_checkable
+class Learning(Protocol):
+    """A connector that has learners."""
+
+    @property
+    def learners(self) -> Sequence[Learner]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """How far a run has come: plain numbers that the run counts up and a display reads."""
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ class DatasetProgress:
     units_skipped: int = 0
     units_failed: int = 0
     rows: int = 0
+    seconds: float = 0.0  # that its units took, each for itself; several are read at once
 
 
 @dataclass(slots=True)
@@ -18,6 +20,7 @@ class Progress:
     """Counted by one run; read by whoever shows it."""
 
     stage: str = "starting"
+    started_s: float = field(default_factory=time.monotonic)
     datasets: dict[str, DatasetProgress] = field(default_factory=dict)
     skips: Counter[str] = field(default_factory=Counter)
 
@@ -36,3 +39,13 @@ class Progress:
     @property
     def rows(self) -> int:
         return sum(line.rows for line in self.datasets.values())
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self.started_s
+
+    def seconds_left(self) -> int | None:
+        """At the rate so far; None before anything is settled."""
+        if not self.units_settled:
+            return None
+        return round(self.elapsed_s / self.units_settled * (self.units_planned - self.units_settled))

@@ -12,6 +12,7 @@ from pipeline.model import Page, Principal, Unit, Window
 from pipeline.parts import Blocking, UnitResult
 from pipeline.ports import RowFilter, Source
 
+DAMAGED = "damaged_at_source"  # why a record is missing that Graph itself cannot read any more
 BATCH_BYTES = 1 << 20  # small pages are sanitized together: the cost of a call is shared, the pause stays short
 
 
@@ -92,6 +93,10 @@ class _Held:
     bytes: int = 0
 
 
+def _look_away(_unit: Unit, _page: Page) -> None:
+    """Nobody learns from raw pages."""
+
+
 class UnitReader:
     """Reads units; knows nothing of parts, journals or what happens to a failure."""
 
@@ -107,10 +112,12 @@ class UnitReader:
         owner: Callable[[str, Principal], str | None],
         blocking: Blocking,
         largest_unit_bytes: int,
+        see: Callable[[Unit, Page], None] = _look_away,
     ) -> None:
         """`owner` gives the `_owner` value of a dataset's rows; `largest_unit_bytes` bounds what one unit may hold.
 
-        `run_id` chooses the pages that are scanned for the field ledger.
+        `see` is shown every raw page, for datasets that learn from others; `run_id` chooses the pages that are
+        scanned for the field ledger.
         """
         self._sources = sources
         self._sanitizers = sanitizers
@@ -121,6 +128,7 @@ class UnitReader:
         self._owner = owner
         self._blocking = blocking
         self._largest_unit_bytes = largest_unit_bytes
+        self._see = see
 
     async def read(self, unit: Unit, *, observe: Callable[[Page], None] | None = None) -> UnitResult:
         """The whole unit. `observe` sees each raw page, to learn principals from it.
@@ -169,8 +177,11 @@ class UnitReader:
         async for page in source.pages(unit):
             if observe is not None:
                 observe(page)
+            self._see(unit, page)
             if unit.dataset == self._directory.dataset:
                 await self._blocking(self._directory.learn, page.records)
+            if page.damaged:
+                held.rejected[DAMAGED] += page.damaged
             waiting.append(page.records)
             waiting_bytes += len(page.records)
             if waiting_bytes >= BATCH_BYTES:
@@ -185,7 +196,7 @@ class UnitReader:
         first = held.fields.pages
         scan = any(is_scanned(self._run_id, unit, first + index) for index in range(len(pages)))
         try:
-            cleaned = await self._blocking(sanitizer.clean, pages, window=unit.window, row_filter=row_filter, scan=scan)
+            cleaned = await self._blocking(sanitizer.clean, pages, window=unit.tile, row_filter=row_filter, scan=scan)
         except ValueError:
             raise UnitFailed(FailReason.BAD_ANSWER, code="unreadable_page") from None
         held.batches.append(cleaned.rows)

@@ -11,10 +11,12 @@
 
 import asyncio
 import secrets
-from collections.abc import Coroutine, Mapping
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from pipeline.comparability import check_comparable
@@ -30,11 +32,12 @@ from pipeline.errors import (
 from pipeline.history import sealed_run
 from pipeline.journal import Journal, RunRecord, open_runs
 from pipeline.lease import Lease, hold
+from pipeline.lessons import Lessons
 from pipeline.manifest import Manifest
-from pipeline.model import MICROSECOND, RunKind, Unit, Window
+from pipeline.model import Page, Principal, RunKind, Unit
 from pipeline.outcomes import OutcomeReport
 from pipeline.parts import PartAssembler, UnitResult
-from pipeline.plan import oldest_instant, window_end
+from pipeline.plan import window_end
 from pipeline.reading import UnitReader
 from pipeline.scheduler import Scheduler
 from pipeline.seal import build_manifest, field_counts, finish_seal, next_watermarks, record_seal
@@ -45,6 +48,7 @@ from pipeline.watermarks import Key
 
 CATCH_UP_AFTER = timedelta(hours=6)  # a continued run that ends so much earlier than asked is followed by a new one
 AGE_CHECK_S = 5.0
+PROGRESS_EVERY_S = 60.0  # in the log; a terminal has its own display
 STOP_GRACE = timedelta(seconds=20)  # units in flight may finish for so long; Kubernetes grants 30 s before SIGKILL
 
 
@@ -94,6 +98,8 @@ async def plan_only(equipment: Equipment, request: Request) -> list[list[Unit]]:
         ConfigurationError, SourceRefused, StoreRefused, StoreUnavailable
     """
     await _check_binding(equipment)
+    if not request.accept_new_pseudonyms:
+        await check_comparable(equipment.state, equipment.identity)
 
     async def recall(_name: str) -> bytes | None:
         return None
@@ -128,15 +134,14 @@ async def _work(equipment: Equipment, request: Request, lease: Lease) -> list[Ou
     if equipment.stop.is_set():
         return [*outcomes, Outcome(wanted.run_id, None)]
     journal = Journal(equipment.state, wanted, lease)
-    await journal.open()
     equipment.log.info(Event.RUN_STARTED, run_id=wanted.run_id, kind=wanted.kind, until=wanted.until)
     return [*outcomes, await _Run(equipment, journal, lease).finish()]
 
 
 async def _take_up(equipment: Equipment, record: RunRecord, wanted: RunRecord, lease: Lease) -> Outcome | None:
     """Bring an interrupted run to its end. None where it was other work than what is wanted now."""
-    journal = Journal(equipment.state, record, lease)
-    is_decided = await journal.decided() is not None
+    journal = Journal(equipment.state, record, lease, is_open=True)
+    is_decided = await journal.decided() is not None  # before the history is looked at: see there
     finished = await sealed_run(equipment.state, record.run_id)
     if finished is not None:  # only forgetting it was interrupted
         await journal.close()
@@ -195,6 +200,7 @@ def _record(equipment: Equipment, request: Request) -> RunRecord:
         scope=identity.scope,
         rules_fingerprint=identity.rules_fingerprint,
         salt_fingerprint=identity.salt_fingerprint,
+        schema_versions=dict(identity.schema_versions),
     )
 
 
@@ -212,7 +218,9 @@ def _binding(equipment: Equipment) -> bytes:
     return f"{equipment.identity.tenant}\n{equipment.identity.destination}\n".encode()
 
 
-def _unit_reader(equipment: Equipment, *, run_id: str) -> UnitReader:
+def _unit_reader(
+    equipment: Equipment, *, run_id: str, see: Callable[[Unit, Page], None] = lambda _unit, _page: None
+) -> UnitReader:
     return UnitReader(
         sources=equipment.sources,
         sanitizers=equipment.sanitizers,
@@ -223,6 +231,7 @@ def _unit_reader(equipment: Equipment, *, run_id: str) -> UnitReader:
         owner=equipment.owner,
         blocking=equipment.blocking,
         largest_unit_bytes=equipment.limits.largest_unit_bytes,
+        see=see,
     )
 
 
@@ -240,9 +249,9 @@ class _Run:
         self._record = journal.record
         self._tally = Tally()
         self._report = _outcome_report(equipment, self._tally)
-        self._planned: list[Unit] = []
-        self._now = equipment.clock()
-        self._reader = _unit_reader(equipment, run_id=self._record.run_id)
+        self._now = self._record.started_at  # a continued run keeps the windows it began with
+        self._lessons = Lessons(equipment.learners, vault=equipment.vault)
+        self._reader = _unit_reader(equipment, run_id=self._record.run_id, see=self._lessons.see)
         self._survey = Survey(equipment, self._record, reader=self._reader, report=self._report, now=self._now)
         self._assembler = PartAssembler(
             journal=journal,
@@ -252,6 +261,8 @@ class _Run:
             clock=equipment.clock,
             part_size_bytes=equipment.limits.part_size_bytes,
             part_max_age=equipment.limits.part_max_age,
+            before_publishing=partial(self._lessons.keep, journal.remember),
+            published=self._report.published,
         )
         self._scheduler = Scheduler(
             principals_in_flight=equipment.limits.principals_in_flight,
@@ -281,11 +292,7 @@ class _Run:
 
     async def seal_as_it_is(self) -> None:
         """Seal an interrupted run that nobody will continue; its watermarks stay where they were."""
-        window = Window(
-            self._record.since or self._record.until - self._equipment.limits.initial_lookback,
-            self._record.until,
-        )
-        manifest = self._manifest(window, abandoned=True)
+        manifest = self._manifest(abandoned=True)
         await record_seal(self._journal, self._equipment.vault, manifest, {}, fields=self._fields())
         await self._finish_seal()
 
@@ -293,8 +300,7 @@ class _Run:
         equipment = self._equipment
         equipment.progress.stage = "sealing"
         known = await self._equipment.watermarks.load()
-        start = self._record.since or oldest_instant(self._planned, otherwise=self._record.until)
-        manifest = self._manifest(Window(start, max(self._record.until, start + MICROSECOND)))
+        manifest = self._manifest()
         await record_seal(self._journal, equipment.vault, manifest, self._advances(known), fields=self._fields())
         sealed = await self._finish_seal()
         equipment.log.info(Event.RUN_FINISHED, **run_facts(sealed))
@@ -303,16 +309,14 @@ class _Run:
     def _fields(self) -> bytes:
         return self._equipment.fields_file(self._record.run_id, field_counts(self._journal, self._assembler))
 
-    def _manifest(self, window: Window, *, abandoned: bool = False) -> Manifest:
+    def _manifest(self, *, abandoned: bool = False) -> Manifest:
         equipment = self._equipment
         return build_manifest(
             self._journal,
             self._assembler,
             self._tally,
-            window=window,
             finished_at=equipment.clock(),
             tool_version=equipment.identity.tool_version,
-            schema_versions=equipment.identity.schema_versions,
             abandoned=abandoned,
         )
 
@@ -325,8 +329,9 @@ class _Run:
             if source.windowed
         }
         lookback = self._equipment.limits.initial_lookback
+        overlaps = {source.dataset: source.overlap for source in self._equipment.sources.values()}
         origins = {dataset: end - lookback for dataset, end in ends.items()}
-        return next_watermarks(self._journal, self._assembler, known, origins=origins, ends=ends)
+        return next_watermarks(self._journal, self._assembler, known, origins=origins, overlaps=overlaps, ends=ends)
 
     async def _finish_seal(self) -> Manifest:
         equipment = self._equipment
@@ -341,22 +346,34 @@ class _Run:
         )
 
     async def _close_aged_parts(self, *, until: asyncio.Event) -> None:
+        told_at = time.monotonic()
         while not until.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(until.wait(), AGE_CHECK_S)
             await self._assembler.close_aged()
+            if time.monotonic() - told_at >= PROGRESS_EVERY_S:
+                told_at = time.monotonic()
+                self._report.progress()
 
     async def _read_everything(self) -> bool:
         """Directory, preparation, units. False when stopped before the end."""
         progress = self._equipment.progress
+        await self._lessons.restore(self._journal.recall)
         progress.stage = "reading the directory"
         await self._survey.read_directory(done={dataset for dataset, _ in self._journal.done()}, take=self._take)
         progress.stage = "learning who reads what"
         await self._survey.prepare_connectors(recall=self._journal.recall, remember=self._journal.remember)
         progress.stage = "reading"
         known = await self._equipment.watermarks.load()
-        groups = self._survey.plan(known, done=self._journal.done())
-        self._planned = [unit for units in groups for unit in units]
+        later = self._lessons.later
+        complete = await self._read_planned(known, chosen=lambda dataset, _: dataset not in later)
+        if not complete or not later:
+            return complete
+        progress.stage = "reading what others led to"
+        return await self._read_planned(known, chosen=self._lessons.concern)
+
+    async def _read_planned(self, known: Mapping[Key, datetime], *, chosen: Callable[[str, Principal], bool]) -> bool:
+        groups = self._survey.plan(known, done=self._journal.done(), chosen=chosen)
         return await self._scheduler.work(groups, self._read)
 
     async def _until_stopped(self, work: Coroutine[Any, Any, bool]) -> bool:
@@ -368,8 +385,9 @@ class _Run:
             if not task.done():
                 self._equipment.log.warning(Event.STOP_REQUESTED, run_id=self._record.run_id)
                 await asyncio.wait({task}, timeout=STOP_GRACE.total_seconds())
-            if task.done():
-                return task.result()
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                return await task
             return False
         finally:
             for each in (task, stopping):
@@ -382,6 +400,7 @@ class _Run:
             self._tally.not_tried(unit.dataset)
             self._equipment.progress.of(unit.dataset).units_failed += 1
             return
+        started = time.monotonic()
         try:
             result = await self._reader.read(unit)
         except UnitSkipped as error:
@@ -395,6 +414,8 @@ class _Run:
             await self._read_halves(unit)
         else:
             await self._take(unit, result)
+        finally:
+            self._equipment.progress.of(unit.dataset).seconds += time.monotonic() - started
 
     async def _take(self, unit: Unit, result: UnitResult) -> None:
         await self._assembler.add(result)
@@ -410,4 +431,4 @@ class _Run:
         )
         self._equipment.progress.of(unit.dataset).units_planned += 1
         for window in halves:
-            await self._read(Unit(unit.dataset, unit.principal, window))
+            await self._read(Unit(unit.dataset, unit.principal, window, unit.span or unit.window))

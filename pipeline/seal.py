@@ -4,18 +4,20 @@ Every step is create-only or idempotent and happens in this order, so a seal tha
 from the recorded manifest: the recorded bytes are what is published, whatever the next process would compute.
 """
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
 
 import msgspec
 
+from pipeline.errors import FailReason
 from pipeline.field_counts import FieldCounts, total
 from pipeline.history import remember_fields, remember_run
-from pipeline.journal import Journal
+from pipeline.journal import DoneUnit, Journal, RunRecord
 from pipeline.lease import Lease
 from pipeline.manifest import (
     Completeness,
     DatasetLine,
+    LeftOut,
     Manifest,
     PartLine,
     Range,
@@ -25,8 +27,9 @@ from pipeline.manifest import (
     fields_path,
     manifest_path,
 )
-from pipeline.model import Window, covered_until
+from pipeline.model import MICROSECOND, Window, covered_until
 from pipeline.parts import PartAssembler
+from pipeline.plan import BEGINNING
 from pipeline.ports import Destination, StateStore
 from pipeline.tally import Tally
 from pipeline.watermarks import Key, Vault, Watermarks
@@ -45,22 +48,23 @@ def build_manifest(
     assembler: PartAssembler | None,
     tally: Tally,
     *,
-    window: Window,
     finished_at: datetime,
     tool_version: str,
-    schema_versions: Mapping[str, int],
     abandoned: bool = False,
 ) -> Manifest:
     """What the run did, from its journal, its idle units and its tally. `abandoned`: it was not read to its end."""
     tally.settle()
     record = journal.record
-    lines = {dataset: _line(dataset, journal, assembler, tally) for dataset in schema_versions}
+    lines = {dataset: _line(dataset, journal, assembler, tally) for dataset in record.schema_versions}
     failures = tally.failures()
+    if abandoned:
+        failures += [LeftOut(None, dataset, FailReason.ABANDONED) for dataset in record.schema_versions]
+    window = _window(record, [unit for _, unit in _done(journal, assembler)])
     rejected = any(sum(line.rejected.values()) for line in lines.values())
     return Manifest(
         run_id=record.run_id,
         kind=record.kind,
-        status="partial" if failures or rejected or abandoned else "complete",
+        status="partial" if failures or rejected else "complete",
         window=Range(from_=window.start, to=window.end),
         started_at=record.started_at,
         finished_at=finished_at,
@@ -68,11 +72,27 @@ def build_manifest(
         profile=record.profile,
         rules_fingerprint=record.rules_fingerprint,
         salt_fingerprint=record.salt_fingerprint,
-        schema_versions=dict(schema_versions),
+        schema_versions=record.schema_versions,
         datasets=lines,
         skipped=tally.skips(),
         failed=failures,
     )
+
+
+def _window(record: RunRecord, done: Iterable[DoneUnit]) -> Window:
+    """What the run was about: from its oldest finished window that has a beginning, to its end."""
+    starts = [unit.start for unit in done if unit.start is not None and unit.start > BEGINNING]
+    end = record.until
+    start = record.since or min(starts, default=end)
+    return Window(min(start, end - MICROSECOND), end)
+
+
+def _done(journal: Journal, assembler: PartAssembler | None) -> Iterator[tuple[str, DoneUnit]]:
+    """Every finished unit with its dataset, those that no part has taken along included."""
+    yield from journal.done()
+    for dataset, units in assembler.idle.items() if assembler is not None else ():
+        for unit in units:
+            yield dataset, unit
 
 
 def _line(dataset: str, journal: Journal, assembler: PartAssembler | None, tally: Tally) -> DatasetLine:
@@ -109,23 +129,25 @@ def next_watermarks(
     known: Mapping[Key, datetime],
     *,
     origins: Mapping[str, datetime],
+    overlaps: Mapping[str, timedelta],
     ends: Mapping[str, datetime],
 ) -> dict[Key, datetime]:
     """How far each principal's datasets are exported now: as far as its finished windows reach without a gap.
 
-    Where a principal has no watermark yet, its windows begin at the dataset's origin. `ends` bounds the watermarks of
+    Where a principal has no watermark yet, its windows begin at the dataset's origin, otherwise an overlap
+    before it. `ends` bounds the watermarks of
     each dataset; what lies beyond (planned events) is read again anyway.
     """
     windows: dict[Key, list[Window]] = {}
-    idle = ((dataset, unit) for dataset, units in assembler.idle.items() for unit in units)
-    for dataset, unit in (*journal.done(), *idle):
+    for dataset, unit in _done(journal, assembler):
         if unit.window is not None and dataset in ends:
             windows.setdefault((dataset, unit.principal), []).append(unit.window)
     advances = {}
     for key, done in windows.items():
         dataset = key[0]
         begun = min(done).start
-        if begun > known.get(key, origins[dataset]):
+        due = known[key] - overlaps[dataset] if key in known else origins[dataset]
+        if begun > due:
             continue  # the oldest window failed: moving on would leave a gap
         reached = min(covered_until(begun, done), ends[dataset])
         if key not in known or reached > known[key]:

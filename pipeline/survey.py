@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import datetime
 
 from pipeline.equipment import Equipment
-from pipeline.errors import DatasetDenied, FailReason, SourceRefused, UnitFailed, UnitSkipped
+from pipeline.errors import FailReason, SourceRefused, UnitFailed, UnitSkipped
 from pipeline.journal import DoneUnit, RunRecord
 from pipeline.model import Page, Principal, PrincipalKind, Unit, Window
 from pipeline.outcomes import OutcomeReport
@@ -41,7 +41,7 @@ class Survey:
         self._report = report
         self._now = now
         self._sources = equipment.sources
-        self._principals: dict[PrincipalKind, list[Principal]] = {}
+        self._principals: dict[PrincipalKind, list[Principal]] = {PrincipalKind.TENANT: [equipment.tenant]}
         self._unprepared: dict[tuple[str, Principal], UnitSkipped | UnitFailed] = {}
 
     async def read_directory(self, *, done: Collection[str], take: Take) -> None:
@@ -60,7 +60,7 @@ class Survey:
         self._equipment.log.info(
             Event.DIRECTORY_READ,
             run_id=self._record.run_id,
-            principals=sum(len(found) for found in self._principals.values()),
+            principals=sum(len(found) for found in self._principals.values()) - 1,  # the tenant itself is none of them
         )
 
     async def _enumerate(self, unit: Unit) -> UnitResult | None:
@@ -82,7 +82,11 @@ class Survey:
                     code=error.code or None,
                 ) from error
             self._report.failed(unit, error)
-            if not guarded:
+            if not guarded:  # whoever is not listed here cannot be named among the failed
+                unknown = [
+                    source.dataset for source in self._sources.values() if source.principals is PrincipalKind.GROUP
+                ]
+                self._report.denied(unknown, error)
                 return None
         for principal in found:
             self._principals.setdefault(principal.kind, []).append(principal)
@@ -97,17 +101,28 @@ class Survey:
             kept = await recall(name)
             try:
                 prepared = await connector.prepare(users, saved=None if kept is None else vault.open_blob(kept))
-            except (SourceRefused, DatasetDenied) as error:
+            except (SourceRefused, UnitFailed) as error:
                 self._report.denied([source.dataset for source in connector.sources], error)
                 continue
             self._unprepared |= prepared.failed
             for dataset, denial in prepared.denied.items():
                 self._report.denied([dataset], denial)
+            for principal in prepared.principals:
+                self._principals.setdefault(principal.kind, []).append(principal)
             if prepared.saved is not None and kept is None:
                 await remember(name, vault.seal_blob(prepared.saved))
 
-    def plan(self, known: Mapping[Key, datetime], *, done: Iterable[tuple[str, DoneUnit]]) -> list[list[Unit]]:
-        """The units to read, a list for each principal, in the order in which they are begun."""
+    def plan(
+        self,
+        known: Mapping[Key, datetime],
+        *,
+        done: Iterable[tuple[str, DoneUnit]],
+        chosen: Callable[[str, Principal], bool] = lambda _dataset, _principal: True,
+    ) -> list[list[Unit]]:
+        """The units to read, a list for each principal, in the order in which they are begun.
+
+        `chosen` says of dataset and principal whether they are planned now.
+        """
         finished: dict[Key, list[Window | None]] = {}
         for dataset, unit in done:
             finished.setdefault((dataset, unit.principal), []).append(unit.window)
@@ -116,6 +131,8 @@ class Survey:
             if source.dataset in (USERS, GROUPS):
                 continue
             for principal in self._principals.get(source.principals, []):
+                if not chosen(source.dataset, principal):
+                    continue
                 key = (source.dataset, self._equipment.pseudonym(principal))
                 window = self._window(source, known.get(key))
                 if (source.windowed and window is None) or self._is_unprepared(Unit(source.dataset, principal, window)):

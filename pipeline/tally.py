@@ -1,12 +1,12 @@
 """What a run left out, and why; and when a dataset fails so uniformly that trying on is pointless."""
 
 from collections import Counter
-from collections.abc import Iterable
 
 from pipeline.errors import DatasetDenied, FailReason, SkipReason, UnitFailed, UnitSkipped
 from pipeline.manifest import LeftOut, UnitCounts
 
 UNIFORM_FAILURES = 20  # so many first units of a dataset failing alike mean: it is not the mailbox
+LATER_FAILURES = 100  # so many in a row mean it too, though others came through: the service has gone meanwhile
 
 
 class Tally:
@@ -18,11 +18,13 @@ class Tally:
         self._denied: dict[str, str] = {}
         self._done: Counter[str] = Counter()
         self._failures: dict[str, Counter[tuple[str, str]]] = {}
+        self._in_a_row: dict[str, tuple[tuple[str, str], int]] = {}  # the last failures of a dataset with one cause
         self._refusals: dict[str, Counter[str]] = {}
         self._units: dict[str, UnitCounts] = {}
 
     def done(self, dataset: str) -> None:
         self._done[dataset] += 1
+        self._in_a_row.pop(dataset, None)
         self._counts(dataset).done += 1
 
     def skipped(self, dataset: str, principal: str, error: UnitSkipped) -> None:
@@ -31,15 +33,20 @@ class Tally:
         self._refusals.setdefault(dataset, Counter())[f"{error.reason}/{error.code}"] += 1
 
     def failed(self, dataset: str, principal: str, error: UnitFailed) -> None:
-        """Count a failed unit; one that fails like all before it condemns the dataset."""
+        """Count a failed unit; one that fails like so many before it condemns the dataset."""
         self._counts(dataset).failed += 1
         if isinstance(error, DatasetDenied):
             self._denied[dataset] = FailReason.PERMISSION
             return
         self._failed[dataset, principal] = error.reason
+        cause = (error.reason, error.code)
         causes = self._failures.setdefault(dataset, Counter())
-        causes[error.reason, error.code] += 1
-        if not self._done[dataset] and len(causes) == 1 and causes.total() >= UNIFORM_FAILURES:
+        causes[cause] += 1
+        last, count = self._in_a_row.get(dataset, (cause, 0))
+        in_a_row = count + 1 if last == cause else 1
+        self._in_a_row[dataset] = (cause, in_a_row)
+        is_uniform = not self._done[dataset] and len(causes) == 1 and causes.total() >= UNIFORM_FAILURES
+        if is_uniform or in_a_row >= LATER_FAILURES:
             self._denied[dataset] = error.reason
 
     def deny(self, dataset: str, reason: str) -> None:
@@ -55,9 +62,12 @@ class Tally:
         self._counts(dataset).failed += 1
 
     def settle(self) -> None:
-        """Graph refuses an excluded mailbox and a missing permission alike; refused everywhere means the latter."""
+        """Graph refuses an excluded mailbox and a missing permission alike; refused everywhere means the latter.
+
+        So does an application access policy of Teams that covers nobody.
+        """
         for dataset, refusals in self._refusals.items():
-            refused_everywhere = set(refusals) == {f"{SkipReason.OUT_OF_POLICY}/ErrorAccessDenied"}
+            refused_everywhere = {refusal.partition("/")[0] for refusal in refusals} == {SkipReason.OUT_OF_POLICY}
             if refused_everywhere and not self._done[dataset] and refusals.total() > 1:
                 self._denied[dataset] = FailReason.PERMISSION
                 counts = self._counts(dataset)
@@ -66,10 +76,6 @@ class Tally:
 
     def units(self, dataset: str) -> UnitCounts:
         return self._units.get(dataset, UnitCounts())
-
-    @property
-    def datasets(self) -> Iterable[str]:
-        return self._units.keys()
 
     def skips(self) -> list[LeftOut]:
         return [LeftOut(principal, dataset, reason) for (dataset, principal), reason in sorted(self._skipped.items())]

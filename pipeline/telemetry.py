@@ -7,11 +7,13 @@ purpose or not at all. Principals appear as pseudonyms, values and URLs never.
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
 import structlog
 
+from config.instants import format_instant
 from pipeline.manifest import Manifest
 
 LogFormat = Literal["json", "text"]
@@ -22,7 +24,6 @@ class Event(StrEnum):
     RUN_CONTINUED = "run_continued"
     RUN_FINISHED = "run_finished"
     RUN_INTERRUPTED = "run_interrupted"
-    RUN_FAILED = "run_failed"
     MANIFEST_REPLAYED = "manifest_replayed"
     DIRECTORY_READ = "directory_read"
     UNITS_PLANNED = "units_planned"
@@ -32,16 +33,16 @@ class Event(StrEnum):
     DATASET_DENIED = "dataset_denied"
     RECORDS_REJECTED = "records_rejected"
     PART_PUBLISHED = "part_published"
-    THROTTLE_WAITED = "throttle_waited"
+    PROGRESS = "progress"
     STOP_REQUESTED = "stop_requested"
     EMULATOR_STARTED = "emulator_started"
 
 
 KEYS = frozenset({
     "attempts", "bytes", "code", "connector", "dataset", "datasets", "event", "exit_code", "failed", "kind", "level",
-    "needs", "parts", "path", "principal", "principals", "reason", "rejected", "remedy", "request_id", "rows",
-    "run_id", "scope", "seconds", "since", "skipped", "status", "timestamp", "units", "until", "url", "dropped_keys",
-    "what", "ca_file",
+    "needs", "parts", "path", "planned", "principal", "principals", "reason", "rejected", "remedy", "request_id",
+    "rows", "run_id", "scope", "seconds", "since", "skipped", "status", "timestamp", "units", "until", "url", "dropped_keys",
+    "what", "ca_file", "seconds_left",
 })  # fmt: skip
 
 _NOISY_LOGGERS = ("aiohttp", "msal", "urllib3", "requests", "boto3", "botocore", "google", "asyncio")
@@ -54,7 +55,7 @@ def configure_logging(*, format_: LogFormat, level: str) -> Log:
     for name in _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer(default=str)
+        structlog.processors.JSONRenderer(default=_as_text)
         if format_ == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
     )
@@ -71,6 +72,10 @@ def configure_logging(*, format_: LogFormat, level: str) -> Log:
     )
     log: Log = structlog.get_logger()
     return log
+
+
+def _as_text(value: object) -> str:
+    return format_instant(value) if isinstance(value, datetime) else str(value)
 
 
 def run_facts(manifest: Manifest) -> dict[str, object]:

@@ -3,9 +3,11 @@
 Results go to stdout, logs and progress to stderr, so that a result can be piped.
 """
 
+import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -40,7 +42,19 @@ class Globals:
 
 def out() -> Console:
     """Where results go; a pipe gets whole lines, however long."""
-    return Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH, soft_wrap=True)
+    return (
+        Console(highlight=False) if sys.stdout.isatty() else Console(width=PIPED_WIDTH, soft_wrap=True, highlight=False)
+    )
+
+
+@contextmanager
+def quiet_pipe() -> Iterator[None]:
+    """A reader that has seen enough (`| head`) changes nothing about what was committed."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(text: object) -> None:

@@ -34,7 +34,7 @@ def demo(options: Globals, *, users: int, out_dir: Path) -> Exit:
     with live_progress(progress, shown=options.show_progress):
         outcomes = asyncio.run(_export(folder, users, log, progress))
     destination = folder / "data"
-    print_outcomes(out(), outcomes, destination=f"file://{destination}")
+    print_outcomes(out(), outcomes, destination=f"file://{destination}", progress=progress)
     out().print(_look(destination), markup=False, highlight=False, soft_wrap=True)
     return exit_of_outcomes(outcomes)
 

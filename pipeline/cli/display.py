@@ -1,6 +1,5 @@
 """Progress on a terminal: what is done of each dataset, at what rate, and how long the rest may take."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,20 +18,19 @@ def live_progress(progress: Progress, *, shown: bool) -> Iterator[None]:
     if not shown:
         yield
         return
-    started = time.monotonic()
     console = Console(stderr=True)
     with Live(
         console=console,
         refresh_per_second=REFRESHES_PER_S,
-        get_renderable=lambda: progress_table(progress, elapsed_s=time.monotonic() - started),
+        get_renderable=lambda: progress_table(progress),
         transient=True,
     ):
         yield
 
 
-def progress_table(progress: Progress, *, elapsed_s: float) -> Table:
+def progress_table(progress: Progress) -> Table:
     """Units and rows by dataset, with the rate so far and the time left at that rate."""
-    table = Table(title=_headline(progress, elapsed_s), title_justify="left", box=None, pad_edge=False)
+    table = Table(title=_headline(progress), title_justify="left", box=None, pad_edge=False)
     for heading in ("dataset", "units", "skipped", "failed", "rows", "rows/s"):
         table.add_column(heading, justify="left" if heading == "dataset" else "right")
     for dataset, line in progress.datasets.items():
@@ -42,16 +40,15 @@ def progress_table(progress: Progress, *, elapsed_s: float) -> Table:
             f"{line.units_skipped:,}",
             f"{line.units_failed:,}",
             f"{line.rows:,}",
-            f"{line.rows / elapsed_s:,.0f}" if elapsed_s > 0 else "",
+            f"{line.rows / max(progress.elapsed_s, 1e-9):,.0f}",
         )
     return table
 
 
-def _headline(progress: Progress, elapsed_s: float) -> str:
-    settled = progress.units_settled
-    parts = [progress.stage, f"{elapsed_s:.0f} s"]
-    if 0 < settled < progress.units_planned:
-        left_s = elapsed_s / settled * (progress.units_planned - settled)
+def _headline(progress: Progress) -> str:
+    parts = [progress.stage, f"{progress.elapsed_s:.0f} s"]
+    left_s = progress.seconds_left()
+    if left_s:
         parts.append(f"about {_duration(left_s)} left")
     return " · ".join(parts)
 

@@ -12,8 +12,8 @@ from typing import TypeVar
 from config.instants import parse_duration, parse_instant
 from config.model import CONNECTOR_NAMES, ConnectorName, Settings
 from config.secrets import SecretReader
-from pipeline.app import equip
-from pipeline.cli.console import Globals, out
+from pipeline.app import equip, utc_now
+from pipeline.cli.console import Globals, out, quiet_pipe
 from pipeline.cli.display import live_progress
 from pipeline.cli.settings import load
 from pipeline.cli.summary import print_outcomes, print_plan
@@ -71,6 +71,8 @@ def backfill(
     start, end = arguments.instant("--from", since), arguments.instant("--to", until)
     if start is not None and end is not None and start >= end:
         arguments.faults.append("--to: the range [from, to) is empty: --to has to be after --from")
+    if start is not None and start >= utc_now():
+        arguments.faults.append("--from: lies in the future: there is nothing to export yet")
     request = Request(kind=RunKind.BACKFILL, since=start, until=end, accept_new_pseudonyms=accept_new_pseudonyms)
     names = arguments.connectors(connectors, settings)
     limit = arguments.duration("--deadline", deadline)
@@ -130,7 +132,8 @@ def _export(
     if isinstance(done, Planned):
         print_plan(out(), done.groups)
         return Exit.COMPLETE
-    print_outcomes(out(), done, destination=str(settings.destination))
+    with quiet_pipe():
+        print_outcomes(out(), done, destination=str(settings.destination), progress=progress)
     return exit_of_outcomes(done)
 
 

@@ -11,6 +11,8 @@ from pipeline.cli import demo as demo_command
 from pipeline.cli import doctor as doctor_command
 from pipeline.cli import emulator as emulator_command
 from pipeline.cli import export as export_command
+from pipeline.cli import rules as rules_command
+from pipeline.cli import sanitize as sanitize_command
 from pipeline.cli import schema as schema_command
 from pipeline.cli import setup as setup_command
 from pipeline.cli import status as status_command
@@ -26,6 +28,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+rules_app = typer.Typer(help="Show the privacy rules at work, or check a rules file.", no_args_is_help=True)
+app.add_typer(rules_app, name="rules")
 
 Until = Annotated[
     str | None,
@@ -225,6 +230,49 @@ def setup(
     Example: m365-export setup --format azure-cli > setup.sh
     """
     raise typer.Exit(setup_command.setup(context.obj, form=form))
+
+
+@app.command()
+def sanitize(
+    context: typer.Context,
+    path: Annotated[str, typer.Option("--path", metavar="GRAPH_PATH", help="Where the answer was read from.")],
+    rules: Annotated[
+        Path | None, typer.Option("--rules", metavar="FILE", help="A file in Psoxy's grammar; else the built-in rules.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option("--profile", metavar="P", help="Another profile than the configured one.")
+    ] = None,
+) -> None:
+    """Sanitize one Graph answer, or one object, from stdin to stdout; nothing is read, nothing stored.
+
+    Example: m365-export sanitize --path /v1.0/users < answer.json
+    """
+    raise typer.Exit(sanitize_command.sanitize(context.obj, path=path, rules_file=rules, profile=profile))
+
+
+@rules_app.command("show")
+def rules_show(
+    context: typer.Context,
+    form: Annotated[str, typer.Option("--format", metavar="table|json", help="Form of the list.")] = "table",
+) -> None:
+    """List what becomes of every field under the configured profile and options, and why.
+
+    Example: m365-export rules show --format json
+    """
+    raise typer.Exit(rules_command.show(context.obj, form=form))
+
+
+@rules_app.command("check")
+def rules_check(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A rules file in Psoxy's grammar.")],
+) -> None:
+    """Say everything that is wrong with a rules file, with its lines (exit 2), and what it will not do here.
+
+    Example: m365-export rules check rules.yaml
+    """
+    del context
+    raise typer.Exit(rules_command.check(file))
 
 
 @app.command()

@@ -5,7 +5,6 @@ import os
 from rich.console import Console
 from rich.table import Table
 
-from config.faults import nearest
 from config.load import load_rule_options
 from config.model import Profile
 from pipeline.cli.console import Globals, out
@@ -29,7 +28,7 @@ def schema(options: Globals, *, dataset: str | None) -> Exit:
         _print_datasets(out(), list(rules.values()))
         return Exit.COMPLETE
     if dataset not in rules:
-        raise ConfigurationError(f"schema: there is no dataset {dataset}; nearest is {nearest(dataset, rules)}")
+        raise ConfigurationError(f"schema: there is no dataset {dataset}; there are: {', '.join(rules)}")
     profile = load_rule_options(settings_file(options), environ=os.environ).profile
     _print_columns(out(), rules[dataset], profile)
     return Exit.COMPLETE

@@ -6,28 +6,34 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from config.instants import format_instant
 from pipeline.manifest import LeftOut, Manifest
 from pipeline.model import Unit
+from pipeline.progress import Progress
 from pipeline.run import Outcome
 
 
-def print_outcomes(console: Console, outcomes: Sequence[Outcome], *, destination: str) -> None:
+def print_outcomes(
+    console: Console, outcomes: Sequence[Outcome], *, destination: str, progress: Progress | None = None
+) -> None:
+    """The result of a command; with `progress` also how long each dataset took."""
     for outcome in outcomes:
         if outcome.manifest is None:
             console.print(f"run {outcome.run_id}: interrupted; the next command of this kind continues it")
         else:
-            print_manifest(console, outcome.manifest, destination=destination)
+            print_manifest(console, outcome.manifest, destination=destination, progress=progress)
 
 
-def print_manifest(console: Console, manifest: Manifest, *, destination: str) -> None:
+def print_manifest(console: Console, manifest: Manifest, *, destination: str, progress: Progress | None = None) -> None:
     seconds = (manifest.finished_at - manifest.started_at).total_seconds()
     console.print(
         f"{manifest.kind} {manifest.run_id}: {manifest.status}, "
-        f"{manifest.window.from_:%Y-%m-%dT%H:%M:%SZ} to {manifest.window.to:%Y-%m-%dT%H:%M:%SZ}, {seconds:.1f} s"
+        f"{format_instant(manifest.window.from_)} to {format_instant(manifest.window.to)}, {seconds:.1f} s"
     )
-    console.print(_dataset_table(manifest))
-    _print_left_out(console, "skipped", manifest.skipped)
-    _print_left_out(console, "failed", manifest.failed)
+    console.print(_dataset_table(manifest, progress))
+    for line in manifest.failed:
+        if line.principal is None:
+            console.print(f"{line.dataset}: failed as a whole: {line.reason}; the log names the permission or cause")
     console.print(f"manifest: {destination}/_manifests/{manifest.run_id}.json")
 
 
@@ -43,25 +49,28 @@ def print_plan(console: Console, groups: Sequence[Sequence[Unit]]) -> None:
     console.print(table)
 
 
-def _dataset_table(manifest: Manifest) -> Table:
+def _dataset_table(manifest: Manifest, progress: Progress | None) -> Table:
     table = Table(box=None, pad_edge=False)
-    for heading in ("dataset", "rows", "parts", "bytes", "done", "skipped", "failed", "rejected"):
-        table.add_column(heading, justify="left" if heading == "dataset" else "right")
+    headings = ("dataset", "rows", "parts", "bytes", "seconds", "done", "rejected", "skipped", "failed")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in {"dataset", "skipped", "failed"} else "right")
     for dataset, line in manifest.datasets.items():
         table.add_row(
             dataset,
             f"{line.rows:,}",
             f"{len(line.parts):,}",
             f"{sum(part.bytes for part in line.parts):,}",
+            f"{progress.of(dataset).seconds:,.1f}" if progress is not None else "",
             f"{line.units.done:,}",
-            f"{line.units.skipped:,}",
-            f"{line.units.failed:,}",
             f"{sum(line.rejected.values()):,}",
+            _why(manifest.skipped, dataset, line.units.skipped),
+            _why(manifest.failed, dataset, line.units.failed),
         )
     return table
 
 
-def _print_left_out(console: Console, what: str, lines: Sequence[LeftOut]) -> None:
-    """Counts by dataset and reason; the manifest lists each."""
-    for (dataset, reason), count in sorted(Counter((line.dataset, line.reason) for line in lines).items()):
-        console.print(f"{what}: {dataset} {reason}: {count:,}")
+def _why(left_out: Sequence[LeftOut], dataset: str, units: int) -> str:
+    """How many units were left out, and of how many principals for which reason; the manifest lists each."""
+    reasons = Counter(line.reason for line in left_out if line.dataset == dataset)
+    told = ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items()))
+    return f"{units:,}" + (f" ({told})" if told else "")

@@ -37,6 +37,7 @@ from pipeline.sanitize.record_rules import (
 )
 from pipeline.sanitize.rules import DROP, KEEP, DatasetRules, FieldRule, Profile
 from pipeline.sanitize.treatments import Treatments
+from pipeline.sanitize.unit_rows import once_per_key
 
 UNIQUE_TEXTS = frozenset({"internetMessageId"})  # beside the keys: leaves whose texts hardly ever repeat in a page
 _MICROSECOND_TEXT = 26  # characters of `2026-03-02T09:00:00.000000`; Graph sends up to seven fraction digits
@@ -122,17 +123,8 @@ class ColumnarSanitizer:
         return self._ledger.kept(rows)
 
     def whole(self, batches: Sequence[pa.Table]) -> pa.Table:
-        """The rows of a unit, each key once: the one read last, since pages of a changing mailbox overlap."""
-        rows = pa.concat_tables([self.schema.empty_table(), *batches])
-        columns = [_column(rows, path) for path in self._rules.key if not path.startswith("_")]
-        if not columns:
-            return rows
-        keys = columns[0] if len(columns) == 1 else _joined(columns)
-        if len(keys.unique()) == len(rows):
-            return rows
-        positions = pa.table({"key": keys, "position": pa.array(range(len(rows)), pa.int64())})
-        last = positions.group_by("key").aggregate([("position", "max")])["position_max"]
-        return rows.take(last.sort())
+        """The rows of a unit, each key once: the one read last."""
+        return once_per_key(batches, schema=self.schema, key=self._rules.key)
 
     def _clean_and_scan(self, pages: Sequence[bytes], window: Window | None, row_filter: RowFilter | None) -> Cleaned:
         """Both in one reading, unless a field that is not read changes its type or is too deep for Arrow to infer."""
@@ -254,6 +246,7 @@ class ColumnarSanitizer:
         rewritten: list[pa.Array] = [array for _, array in leaves]
         for (treatment, unique), members in groups.items():
             if treatment == KEEP:
+                _refuse_infinite([leaves[index][1] for index in members if leaves[index][0].type == "double"])
                 continue
             joined = pa.concat_arrays([leaves[index][1] for index in members])
             result = self._apply(treatment, joined, unique=unique)
@@ -275,6 +268,12 @@ class ColumnarSanitizer:
         rewrite = self._treatments[treatment]
         substitutes = pa.array(rewrite(encoded.dictionary.to_pylist()), pa.string())
         return substitutes.take(encoded.indices)
+
+
+def _refuse_infinite(columns: Sequence[pa.Array]) -> None:
+    """Arrow reads an integer that no number can hold as infinity."""
+    if any(pc.all(pc.is_finite(values)).as_py() is False for values in columns):
+        raise pa.ArrowInvalid("no finite number")
 
 
 def parse_instants(values: pa.Array, *, zoned: bool) -> pa.Array:
@@ -369,17 +368,6 @@ def _assemble(
     return pa.StructArray.from_arrays(children, fields=list(type_), mask=structure.nulls)
 
 
-def _column(rows: pa.Table, path: str) -> pa.ChunkedArray:
-    name, *inner = path.split(".")
-    return pc.struct_field(rows[name], inner) if inner else rows[name]
-
-
-def _joined(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
-    """Several key columns as one text; the separator is in no identifier."""
-    texts = [column.cast(pa.string()).fill_null("") for column in columns]
-    return pc.binary_join_element_wise(*texts, "\x1f")
-
-
 def _reject(records: pa.StructArray, accepted: pa.BooleanArray, reason: str, rejected: Counter[str]) -> pa.StructArray:
     kept = _keep(records, accepted)
     if len(kept) < len(records):
@@ -392,13 +380,18 @@ def _keep(records: pa.StructArray, mask: pa.BooleanArray) -> pa.StructArray:
 
 
 def _in_window(records: pa.StructArray, paths: Sequence[str], window: Window) -> pa.BooleanArray:
+    """Whether the earliest of a record's instants that lie in the window's whole span lies in the window itself."""
+    instants = [parse_instants(_leaf(records, path), zoned=False) for path in paths]
+    if len(instants) == 1:
+        return _between(instants[0], window)
+    never = pa.scalar(None, INSTANT)
+    inside = [pc.if_else(_between(each, window.whole), each, never).cast(pa.int64()) for each in instants]
+    return _between(pc.min_element_wise(*inside).cast(INSTANT), window)
+
+
+def _between(instants: pa.Array, window: Window) -> pa.BooleanArray:
     start, end = pa.scalar(window.start, INSTANT), pa.scalar(window.end, INSTANT)
-    inside = pa.nulls(len(records), pa.bool_()).fill_null(False)
-    for path in paths:
-        instants = parse_instants(_leaf(records, path), zoned=False)
-        here = pc.and_(pc.greater_equal(instants, start), pc.less(instants, end))
-        inside = pc.or_(inside, here.fill_null(False))
-    return inside
+    return pc.and_(pc.greater_equal(instants, start), pc.less(instants, end)).fill_null(False)
 
 
 def _passes(values: pa.Array, row_filter: RowFilter) -> pa.BooleanArray:

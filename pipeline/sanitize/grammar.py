@@ -89,7 +89,7 @@ def load_rest_rules(data: bytes | str, *, name: str = "rules.yaml") -> RestRules
     """
     checker = Checker()
     try:
-        root = read_yaml(_unpack(data.encode() if isinstance(data, str) else data))
+        root = read_yaml(unpack_rules(data.encode() if isinstance(data, str) else data))
     except YamlFaultError as error:
         raise ConfigurationError(f"{name}: {error}") from None
     if root is None:
@@ -100,7 +100,8 @@ def load_rest_rules(data: bytes | str, *, name: str = "rules.yaml") -> RestRules
     return rules
 
 
-def _unpack(data: bytes) -> str:
+def unpack_rules(data: bytes) -> str:
+    """The YAML text of a rules file: as it is, base64 of it, or base64 of it gzipped. Raises YamlFaultError."""
     if _BASE64.fullmatch(data):
         try:
             data = base64.b64decode(b"".join(data.split()), validate=True)

@@ -110,6 +110,16 @@ class JsonPath:
         """Whether the path can only ever name one value."""
         return all(step.is_definite for step in self._steps)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every member name it selects by, in order."""
+        return tuple(name for step in self._steps if isinstance(step, _Names) for name in step.names)
+
+    @property
+    def has_filter(self) -> bool:
+        """Whether what it selects depends on values."""
+        return any(isinstance(step, _Filter) for step in self._steps)
+
     def find(self, document: Document) -> list[Place]:
         """Every place the path selects, outer before inner; one that is reached in two ways comes twice."""
         first, *rest = self._steps

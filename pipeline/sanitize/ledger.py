@@ -11,7 +11,8 @@ The side file `_manifests/<run_id>.fields.json`, version 1:
           {"path": "newProperty", "fate": "dropped", "rule": "unlisted", "non_null": 7, "sampled": true}]}}}
 
 `fate` is kept, pseudonymized, filtered (parts of the text survive) or dropped. `rule` is the treatment, or `dropped`
-for a path the rules drop in every profile, or `unlisted` for one they do not know. What is not `sampled` is counted
+for a path the rules drop in every profile, `unlisted` for one they do not know, or `unfit` for values, all counted,
+that an operator's rules file left in a form their column cannot hold. What is not `sampled` is counted
 exactly, in the published rows: values, for a list its items. What is `sampled` is counted in `scanned_records` raw
 records. A path of which the rules decide as a whole (`body`) stands for all below it. The name of an unlisted property
 that does not look like one (a dictionary keyed by an address) is written as `*`.
@@ -28,7 +29,7 @@ import pyarrow as pa
 
 from pipeline.field_counts import OTHER_PATHS, FieldCounts
 from pipeline.sanitize.columns import leaves, property_tree
-from pipeline.sanitize.rules import DROP, KEEP, DatasetRules, FieldRule, Profile, parse_path
+from pipeline.sanitize.rules import DROP, KEEP, RULES_FILE, DatasetRules, FieldRule, Profile, parse_path
 
 FIELDS_VERSION = 1
 
@@ -44,6 +45,7 @@ _FATES: Mapping[str, Fate] = {
     "cut-passcode": "filtered",
     "zoom-links": "filtered",
     "free-text": "filtered",
+    RULES_FILE: "filtered",
 }
 
 
@@ -143,8 +145,10 @@ def _dataset(rules: DatasetRules, counts: FieldCounts, profile: Profile) -> dict
         lines.append(_line(rule.path, fate, rule.treatment(profile), found))
     lines += [_line(path, "dropped", "dropped", counts.left_behind) for path in rules.dropped]
     listed = {line["path"] for line in lines}
+    left = [line["path"] for line in lines if line["fate"] != "dropped" and line["path"] in counts.left_behind]
+    unfit = [_line(str(path), "dropped", "unfit", counts.left_behind) | {"sampled": False} for path in left]
     unlisted = sorted(counts.left_behind.keys() - listed)
-    lines += [_line(path, "dropped", "unlisted", counts.left_behind) for path in unlisted]
+    lines += [*unfit, *(_line(path, "dropped", "unlisted", counts.left_behind) for path in unlisted)]
     return {
         "pages": counts.pages,
         "scanned_pages": counts.scanned_pages,

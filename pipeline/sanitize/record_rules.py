@@ -36,7 +36,7 @@ MAX_DEPTH = 128  # Graph nests below 20 levels
 Row = dict[str, Any]
 
 _INT_RANGE: dict[FieldType, int] = {"int32": 1 << 31, "int64": 1 << 63}
-_DIGITS_OF_INT64 = 20
+_MAX_DIGITS = 1000
 _BLANKS = b" \t\r\n"
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{},]', re.DOTALL)
 
@@ -87,14 +87,9 @@ class RecordRules:
         filter_path = row_filter.path if row_filter is not None else None
         for node in self._read_tree(filter_path).children.values():
             _check(node, record.get(node.name))
-        if self._key is not None and is_blank(_text(_leaf(record, self._key)) or ""):
-            raise Rejected(MISSING_KEY)
-        if window is not None and self._instants and not self._is_in(window, record):
+        require_key(record, self._key)
+        if not belongs(record, instants=self._instants, window=window, row_filter=row_filter):
             return None
-        if row_filter is not None:
-            text = _text(_leaf(record, row_filter.path))
-            if text is None or not row_filter.keeps(text):
-                return None
         return {node.name: self._treat(node, record.get(node.name)) for node in self._all.children.values()}
 
     def _read_tree(self, filter_path: str | None) -> Node:
@@ -104,10 +99,6 @@ class RecordRules:
             helpers = helper_fields(self._fields, self._kept, self._instants, filter_path)
             tree = self._read_trees[filter_path] = property_tree((*self._read, *helpers))
         return tree
-
-    def _is_in(self, window: Window, record: Row) -> bool:
-        instants = [_instant(_leaf(record, path), zoned=False) for path in self._instants]
-        return any(instant is not None and window.start <= instant < window.end for instant in instants)
 
     def _treat(self, node: Node, value: Any) -> Any:
         """What of a value leaves; of a kind that was checked before."""
@@ -121,24 +112,39 @@ class RecordRules:
         return {child.name: self._treat(child, value.get(child.name)) for child in node.children.values()}
 
     def _treat_leaf(self, rule: FieldRule, value: Any) -> Any:
-        if rule.type in INSTANT_TYPES:
-            return _instant(value, zoned=rule.type == "instant")
-        if rule.type == "date":
-            return _parsed(parse_date, value)
-        if rule.type == "double":
-            if not math.isfinite(value):
-                raise Rejected(WRONG_TYPE)
-            return float(value)
-        if isinstance(value, str):
-            treatment = rule.treatment(self._profile)
-            text = _text(value)
-            return text if treatment == KEEP else self._treatments[treatment]([text])[0]
-        return value
+        column_value = value_of_type(rule.type, value)
+        treatment = rule.treatment(self._profile)
+        if treatment == KEEP or not isinstance(column_value, str):
+            return column_value
+        return self._treatments[treatment]([column_value])[0]
 
     def _keeps(self, node: Node) -> bool:
         if node.rule is not None:
             return node.rule.path in self._kept
         return any(self._keeps(child) for child in node.children.values())
+
+
+def require_key(record: Row, key: str | None) -> None:
+    """Raises Rejected for a record that cannot be told from others."""
+    if key is not None and is_blank(_leaf_text(record, key) or ""):
+        raise Rejected(MISSING_KEY)
+
+
+def belongs(record: Row, *, instants: Sequence[str], window: Window | None, row_filter: RowFilter | None) -> bool:
+    """Whether the earliest of its `instants` in the window's whole span lies in the window, and the filter keeps it.
+
+    Raises:
+        Rejected: what has to be looked at is of the wrong type.
+    """
+    if window is not None and instants:
+        found = [_instant(_leaf_text(record, path), zoned=False) for path in instants]
+        inside = [instant for instant in found if instant is not None and instant in window.whole]
+        if not inside or min(inside) not in window:
+            return False
+    if row_filter is None:
+        return True
+    text = _leaf_text(record, row_filter.path)
+    return text is not None and row_filter.keeps(text)
 
 
 def key_path(rules: DatasetRules) -> str | None:
@@ -223,7 +229,7 @@ def _check(node: Node, value: object) -> None:
         for each in value:
             _check(item, each)
     elif node.rule is not None:
-        if not is_of_type(node.rule.type, value):
+        if not _is_of_type(node.rule.type, value):
             raise Rejected(WRONG_TYPE)
     elif not isinstance(value, dict):
         raise Rejected(WRONG_TYPE)
@@ -232,28 +238,50 @@ def _check(node: Node, value: object) -> None:
             _check(child, value.get(child.name))
 
 
-def is_of_type(type_: FieldType, value: object) -> bool:
+def value_of_type(type_: FieldType, value: Any) -> Any:
+    """What a JSON value is in a column of this type.
+
+    Raises:
+        Rejected: it does not fit.
+    """
+    if not _is_of_type(type_, value):
+        raise Rejected(WRONG_TYPE)
+    if type_ in INSTANT_TYPES:
+        return _instant(value, zoned=type_ == "instant")
+    if type_ == "date":
+        return _parsed(parse_date, value)
+    if type_ == "double":
+        return _finite(value)
+    return whole_text(value) if isinstance(value, str) else value
+
+
+def _is_of_type(type_: FieldType, value: object) -> bool:
     """Whether a JSON value is what a leaf of this type is read from."""
     if type_ == "boolean":
         return isinstance(value, bool)
+    if isinstance(value, bool):
+        return False
     if type_ in _INT_RANGE:
-        limit = _INT_RANGE[type_]
-        return isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit
-    if type_ == "double":
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    return isinstance(value, str)
+        return isinstance(value, int) and -_INT_RANGE[type_] <= value < _INT_RANGE[type_]
+    return isinstance(value, (int, float) if type_ == "double" else str)
 
 
-def _leaf(record: Row, path: str) -> Any:
-    value: Any = record
+def _leaf_text(record: Row, path: str) -> str | None:
+    value: object = record
     for name in path.split("."):
-        value = None if value is None else value.get(name)
-    return value
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise Rejected(WRONG_TYPE)
+        value = value.get(name)
+    if not isinstance(value, str | None):
+        raise Rejected(WRONG_TYPE)
+    return None if value is None else whole_text(value)
 
 
-def _text(value: Any) -> str | None:
+def whole_text(text: str) -> str:
     """Text as it can be written; half a surrogate pair becomes a question mark, as in the pseudonym function."""
-    return None if value is None else utf8(value).decode()
+    return utf8(text).decode()
 
 
 def _instant(value: str | None, *, zoned: bool) -> datetime | None:
@@ -267,6 +295,16 @@ def _parsed(parse: Callable[[str], Any], text: str) -> Any:
         raise Rejected(WRONG_TYPE) from None
 
 
+def _finite(value: float) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        raise Rejected(WRONG_TYPE) from None
+    if not math.isfinite(number):
+        raise Rejected(WRONG_TYPE)
+    return number
+
+
 def _integer(digits: str) -> int | float:
-    """Integers beyond 64 bits are in no column; Python would refuse the longest ones."""
-    return int(digits) if len(digits) <= _DIGITS_OF_INT64 else float(digits)
+    """Python refuses to read the longest integers; no column holds them, and no identifier is that long."""
+    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)

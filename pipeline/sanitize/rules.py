@@ -30,6 +30,7 @@ ShapeName = Literal["guid", "number", "item-id", "thread-id"]
 Search = Literal["address", "phone", "bearer", "directory", "name"]
 DROP = "drop"
 KEEP = "keep"
+RULES_FILE = "rules-file"  # an operator's file decides, in a way no built-in treatment does
 
 
 class Step(NamedTuple):

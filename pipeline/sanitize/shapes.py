@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from pipeline.sanitize.columns import TEXT_TYPES
 from pipeline.sanitize.pseudonym import DomainHandling
-from pipeline.sanitize.rules import DROP, KEEP, FieldRule, Profile, ShapeName
+from pipeline.sanitize.rules import DROP, KEEP, RULES_FILE, FieldRule, Profile, ShapeName
 
 _HASH = "[A-Za-z0-9_-]{43}"
 _TOKEN = f"t~{_HASH}"
@@ -43,7 +43,7 @@ _BY_TYPE: Mapping[str, str] = {
     "duration": r"-?P(?:[0-9]+[YMWD])*(?:T(?:[0-9]+(?:\.[0-9]+)?[HMS])+)?",
 }
 _ODATA_TYPE = r"#?[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*"
-_OPEN_TREATMENTS = frozenset({"title-phrases", "cut-passcode", "zoom-links", "free-text"})
+_OPEN_TREATMENTS = frozenset({"title-phrases", "cut-passcode", "zoom-links", "free-text", RULES_FILE})
 
 
 @dataclass(frozen=True, slots=True)

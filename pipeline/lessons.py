@@ -1,0 +1,75 @@
+"""What datasets learn from others that are read before them in the same run, kept so that a resumed run knows it too.
+
+A unit that an interrupted attempt finished is not read again, so what its pages taught would be lost. Before a part is
+published, whatever was learnt until then is kept with the open run, encrypted: every unit in a published part has been
+learnt from in full.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Protocol
+
+import msgspec
+
+from pipeline.model import Page, Principal, Unit
+from pipeline.ports import Learner
+
+Recall = Callable[[str], Awaitable[bytes | None]]
+Remember = Callable[[str, bytes], Awaitable[bytes]]
+
+
+class BlobVault(Protocol):
+    """Encrypts what is kept in the state."""
+
+    def seal_blob(self, data: bytes) -> bytes: ...
+
+    def open_blob(self, data: bytes) -> bytes: ...
+
+
+class Lessons:
+    """The learners of one run."""
+
+    def __init__(self, learners: Sequence[Learner], *, vault: BlobVault) -> None:
+        self._learners = learners
+        self._vault = vault
+        self._kept = 0
+        self._keeping = asyncio.Lock()
+
+    @property
+    def later(self) -> Collection[str]:
+        """The datasets that are read when all others have been."""
+        return frozenset(dataset for learner in self._learners for dataset in learner.serves)
+
+    def concern(self, dataset: str, principal: Principal) -> bool:
+        """Whether anything was learnt that a later dataset of this principal is to be read for."""
+        return any(dataset in learner.serves and learner.concerns(principal) for learner in self._learners)
+
+    def see(self, unit: Unit, page: Page) -> None:
+        """Let those learn from a raw page whom its dataset concerns."""
+        for learner in self._learners:
+            if unit.dataset in learner.learns_from:
+                learner.learn(unit, page)
+
+    async def restore(self, recall: Recall) -> None:
+        """Take over what an interrupted attempt kept."""
+        while (kept := await recall(_name(self._kept))) is not None:
+            for learner, learnt in zip(self._learners, _decode(self._vault.open_blob(kept)), strict=True):
+                if learnt is not None:
+                    learner.recall(learnt)
+            self._kept += 1
+
+    async def keep(self, remember: Remember) -> None:
+        """Returns when everything learnt so far is kept."""
+        async with self._keeping:  # also waits for what another part is keeping right now
+            learnt = [learner.unsaved() for learner in self._learners]
+            if any(each is not None for each in learnt):
+                await remember(_name(self._kept), self._vault.seal_blob(msgspec.msgpack.encode(learnt)))
+                self._kept += 1
+
+
+def _name(number: int) -> str:
+    return f"learnt-{number:05d}"
+
+
+def _decode(data: bytes) -> list[bytes | None]:
+    return msgspec.msgpack.decode(data, type=list[bytes | None])
