@@ -39,13 +39,13 @@ class Event(StrEnum):
 
 
 KEYS = frozenset({
-    "attempts", "bytes", "code", "connector", "dataset", "datasets", "event", "exit_code", "failed", "kind", "level",
-    "needs", "parts", "path", "planned", "principal", "principals", "reason", "rejected", "remedy", "request_id",
-    "rows", "run_id", "scope", "seconds", "since", "skipped", "status", "timestamp", "units", "until", "url", "dropped_keys",
-    "what", "ca_file", "seconds_left",
+    "attempts", "bytes", "ca_file", "code", "connector", "dataset", "datasets", "dropped_keys", "event",
+    "exit_code", "failed", "kind", "level", "needs", "parts", "path", "planned", "principal", "principals",
+    "reason", "rejected", "remedy", "request_id", "rows", "run_id", "scope", "seconds", "seconds_left", "since",
+    "skipped", "status", "timestamp", "units", "until", "url", "what",
 })  # fmt: skip
 
-_NOISY_LOGGERS = ("aiohttp", "msal", "urllib3", "requests", "boto3", "botocore", "google", "asyncio")
+_NOISY_LOGGERS = ("aiohttp", "urllib3", "requests", "boto3", "botocore", "google", "asyncio")
 
 Log = structlog.typing.FilteringBoundLogger
 
