@@ -59,9 +59,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", action="store_true", help="also the row-by-row interpretation")
     options = parser.parse_args()
-    print(
-        f"{'records per CPU second':24} {'bytes':>6} {'engine':>9} {'+Parquet':>9} {'read':>9} {'Parquet':>9} {'rows':>8}"
-    )
+    headings = "".join(f" {heading:>9}" for heading in ("engine", "+Parquet", "read", "Parquet", "rows"))
+    print(f"{'records per CPU second':24} {'bytes':>6}{headings}")
     for workload in workloads(options.records, options.profile):
         print(measured(workload, options.profile, rounds=options.rounds, rows=options.rows))
 

@@ -65,7 +65,7 @@ def connector(client: GraphClient, *, select: Select, options: ConnectorOptions)
     collections = (
         _users_collection(select, include_guests=options.include_guests),
         _groups_collection(select),
-        _members_collection(),
+        _members_collection(select),
         _mailbox_settings_collection(select),
     )
     return GraphConnector(NAME, [GraphSource(collection, client) for collection in collections])
@@ -121,11 +121,16 @@ def _groups_collection(select: Select) -> Collection:
     )
 
 
-def _members_collection() -> Collection:
+def _members_collection(select: Select) -> Collection:
+    # Members are of several kinds. `userType` belongs to users; selecting it leaves the others as they are, and an
+    # application that may not read users gets ids alone.
+    kept = tuple(name for name in select["entra_group_members"] if not name.startswith("@"))
+    properties = select_of({"entra_group_members": kept}, "entra_group_members", "id")
+
     def requests(unit: Unit) -> Iterable[Request]:
         yield Request(
             path=segments("groups", unit.principal.id, "members"),
-            query={"$select": "id"},  # who the members are is in entra_users
+            query={"$select": properties},  # who the members are is in entra_users
             traffic=GROUP_MEMBERS_TRAFFIC,
             headers=YIELDING,
             page_items=GROUP_MEMBERS_PAGE_ITEMS,

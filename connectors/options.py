@@ -9,6 +9,8 @@ class ConnectorOptions:
     """Defaults are those of the settings file."""
 
     settle_teams: timedelta = timedelta(hours=24)
+    settle_calls: timedelta = timedelta(hours=24)
+    overlap_calls: timedelta = timedelta(days=5)
     overlap_calendar: timedelta = timedelta(days=7)
     calendar_ahead: timedelta = timedelta(0)
     include_guests: bool = False

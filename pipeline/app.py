@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
@@ -237,10 +237,10 @@ async def _connectors(
     manners: Manners | None,
 ) -> AsyncIterator[list[Connector]]:
     """The directory and the chosen connectors, one client for each application."""
-    budgets = Budgets(per_mailbox_in_flight=settings.limits.per_mailbox_in_flight)
+    manners = manners or Manners()
+    budgets = replace(manners.budgets or Budgets(), per_mailbox_in_flight=settings.limits.per_mailbox_in_flight)
     if kind is RunKind.BACKFILL:
         budgets = budgets.share(settings.limits.backfill_share)
-    manners = manners or Manners()
     governor = Governor(budgets, clock=manners.clock)
     network = Network.from_environment(environ, ca_file=settings.tenant.ca_file)
     select = {dataset: _asked_for(rule_set, settings.privacy.profile) for dataset, rule_set in rules.items()}

@@ -12,6 +12,7 @@ How a run ends is decided once: whoever takes it up bars the decision that an ea
 Keys of an open run, below `open/<kind>/<run_id>/`:
     run.json                             what the run is; written first, deleted last
     prepared-<connector>                 what a connector had learnt (encrypted)
+    learnt-<number>                      what datasets had learnt from the pages of others (encrypted)
     journal/<dataset>-<part>.json        a part, its checksum, its units; create-only
     journal/<dataset>-<part>.published   it is visible
     journal/<dataset>-<part>.fence       an empty part is being put in its place

@@ -4,6 +4,7 @@ from connectors.emulator.apps import ALL_ROLES, AppRegistration
 from connectors.emulator.faults import Body, Effect, Fault, FaultError, Faults, load_faults
 from connectors.emulator.profile import MailboxKind, TenantProfile
 from connectors.emulator.server import Emulator, serve
+from connectors.emulator.teams import TeamKind
 from connectors.emulator.tenant import Tenant
 from connectors.emulator.words import MARKER
 
@@ -18,6 +19,7 @@ __all__ = [
     "FaultError",
     "Faults",
     "MailboxKind",
+    "TeamKind",
     "Tenant",
     "TenantProfile",
     "load_faults",

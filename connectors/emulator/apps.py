@@ -16,10 +16,18 @@ ALL_ROLES = (
     "GroupMember.ReadBasic.All",
     "MailboxSettings.Read",
     "Mail.ReadBasic.All",
+    "Contacts.Read",
     "Calendars.Read",
+    "Team.ReadBasic.All",
+    "Channel.ReadBasic.All",
+    "ChannelMessage.Read.All",
     "Chat.ReadBasic.All",
     "Chat.Read.All",
     "ChatMember.Read.All",
+    "CallRecords.Read.All",
+    "CallRecord-PstnCalls.Read.All",
+    "OnlineMeetings.Read.All",
+    "OnlineMeetingArtifact.Read.All",
 )
 FEDERATED_AUDIENCE = "api://AzureADTokenExchange"
 
@@ -36,6 +44,7 @@ class AppRegistration:
         self.federated_issuer = "https://issuer.emulator.example"
         self.federated_subject = f"system:serviceaccount:exports:exporter-{number}"
         self.rbac_mailboxes: frozenset[str] = frozenset()  # granted in Exchange only; never shows in a token
+        self.meeting_users: frozenset[str] | None = None  # covered by the Teams application access policy; None: all
         self._not_before = not_before
 
     def grant(self, role: str) -> None:
@@ -50,6 +59,10 @@ class AppRegistration:
     def grant_in_exchange(self, *user_ids: str) -> None:
         """Role-based access control for applications: these mailboxes, without any role in the token."""
         self.rbac_mailboxes |= frozenset(user_ids)
+
+    def cover_meetings_of(self, *user_ids: str) -> None:
+        """The application access policy of Teams: only the meetings of these users can be read."""
+        self.meeting_users = frozenset(user_ids)
 
     @cached_property
     def federation_key(self) -> rsa.RSAPrivateKey:

@@ -21,6 +21,7 @@ class Service(StrEnum):
     DIRECTORY = "directory"
     OUTLOOK = "outlook"
     TEAMS = "teams"
+    CALLS = "calls"  # call records, call logs, online meetings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,8 @@ class Call:
     place: Place
     is_next_page: bool
     roll: Callable[[str], float]  # a number in [0, 1) that the same page always gets
+    link: Callable[[str, Mapping[str, str], Mapping[str, str], int], str]
+    """A next link into another collection: kind of its route, keys, query options, position."""
 
     @property
     def preferences(self) -> dict[str, str]:

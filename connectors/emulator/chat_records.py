@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.emulator.chats import ChangeKind, Chat, ChatKind, ChatMessage, Chats, OutsideMember, is_system_event
+from connectors.emulator.events import join_url
 from connectors.emulator.people import Person
 from connectors.emulator.shapes import Shape
+from connectors.emulator.teams import OTHER_TENANT
 from connectors.emulator.ticks import NEVER, SECOND, to_text
 from connectors.emulator.words import Vocabulary
 
-_OTHER_TENANT = "0f0f0f0f-1111-4222-a333-444444444444"
 _BOT_ID = "b07b07b0-1111-4222-a333-444444444444"
 _REACTIONS = ("like", "heart", "laugh", "surprised", "👍", "custom")
 _SENDER_TYPES = {
@@ -45,10 +46,9 @@ def _topic(chat: Chat, context: ChatContext) -> str | None:
 def _meeting_info(chat: Chat, context: ChatContext) -> dict[str, Any] | None:
     if chat.kind is not ChatKind.MEETING:
         return None
-    thread = chat.id.replace(":", "%3a").replace("@", "%40")
     return {
         "calendarEventId": None,
-        "joinWebUrl": f"https://teams.microsoft.com/l/meetup-join/{thread}/0?context=%7b%22Tid%22%3a%22{context.tenant_id}%22%7d",
+        "joinWebUrl": join_url(chat.id, context.tenant_id),
         "organizer": _user_identity(chat.members[0], context),
     }
 
@@ -115,7 +115,7 @@ def _outside_member(chat: Chat, kind: OutsideMember, context: ChatContext) -> di
     }
     if kind is OutsideMember.FEDERATED:
         address = chat.outsider["emailAddress"]["address"] if chat.outsider else None
-        member |= {"userId": outside_id, "email": address, "tenantId": _OTHER_TENANT}
+        member |= {"userId": outside_id, "email": address, "tenantId": OTHER_TENANT}
     elif kind is OutsideMember.ANONYMOUS:
         member["anonymousGuestId"] = outside_id
     elif kind is OutsideMember.PHONE:
@@ -169,7 +169,7 @@ def _from(message: ChatMessage, context: ChatContext) -> dict[str, Any] | None:
             "id": _outside_id(chat),
             "displayName": chat.outsider["emailAddress"]["name"],
             "userIdentityType": _SENDER_TYPES[chat.outside_kind],
-            "tenantId": _OTHER_TENANT if chat.outside_kind is OutsideMember.FEDERATED else None,
+            "tenantId": OTHER_TENANT if chat.outside_kind is OutsideMember.FEDERATED else None,
         }
     else:
         identity["user"] = _user_identity(message.sender, context)

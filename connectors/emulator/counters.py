@@ -14,9 +14,16 @@ class Counters:
     refusals: Counter[str] = field(default_factory=Counter)  # "429 messages"
     without_select: Counter[str] = field(default_factory=Counter)  # asked for everything where $select was possible
     max_in_flight: dict[str, int] = field(default_factory=dict)  # per mailbox, by user id
+    in_flight: Counter[int] = field(default_factory=Counter)  # how many requests to Graph were open, at each arrival
     inside_fence: int = 0  # requests to a scope that had been told to wait and whose time was not over
     faults: int = 0
     bytes_sent: int = 0
+
+    @property
+    def median_in_flight(self) -> int:
+        """So many requests to Graph were open at least half of the times that one came; 0 where none came."""
+        arrivals = sorted(self.in_flight.elements())
+        return arrivals[len(arrivals) // 2] if arrivals else 0
 
     @property
     def requests_total(self) -> int:
@@ -32,6 +39,7 @@ class Counters:
             "refusals": dict(self.refusals),
             "without_select": dict(self.without_select),
             "max_in_flight": dict(self.max_in_flight),
+            "in_flight": {str(open_now): count for open_now, count in sorted(self.in_flight.items())},
             "inside_fence": self.inside_fence,
             "faults": self.faults,
             "bytes_sent": self.bytes_sent,

@@ -23,6 +23,7 @@ NOT_IN_LISTS = frozenset(
     }
 )
 _USERS_PER_GROUP = 8
+_FEWEST_GROUPS = 12  # three of them are teams: an ordinary one, an archived one, and one that cannot be opened
 _GROUP_SIZES = (2, 3, 5, 8, 13)
 _SKU = "05e9a617-0261-4cee-bb44-138d3ef5d965"
 _EXCHANGE_PLAN = "efb87545-963c-4e0d-99df-69c6916d9eb0"
@@ -224,7 +225,7 @@ class Groups:
         self._noise = noise
         self._people = people
         self._words = words
-        self.count = max(6, people.count // _USERS_PER_GROUP)
+        self.count = max(_FEWEST_GROUPS, people.count // _USERS_PER_GROUP)
         self._circles = Circles(noise, "group-round", people.count)
         self.ids = tuple(noise.guid("group", number) for number in range(self.count))
         self._numbers = {group_id: number for number, group_id in enumerate(self.ids)}

@@ -54,6 +54,21 @@ def not_authenticated(message: str) -> GraphError:
     return GraphError(401, "InvalidAuthenticationToken", message, headers={"WWW-Authenticate": 'Bearer realm=""'})
 
 
+def claims_demanded(claims: str, *, authority: str) -> GraphError:
+    """401: a claims challenge of Continuous Access Evaluation; `claims` in base64."""
+    challenge = (
+        f'Bearer realm="", authorization_uri="{authority}/oauth2/v2.0/authorize", '
+        f'error="insufficient_claims", claims="{claims}"'
+    )
+    message = "Continuous access evaluation resulted in challenge with result: InteractionRequired."
+    return GraphError(401, "InvalidAuthenticationToken", message, headers={"WWW-Authenticate": challenge})
+
+
+def corrupt_data() -> GraphError:
+    """500: an item of the page cannot be read, so the page cannot."""
+    return GraphError(500, "ErrorCorruptData", "Data is corrupt., Invalid global object ID")
+
+
 def unknown_segment(name: str) -> GraphError:
     """400: a path that Graph does not have."""
     return GraphError(400, "BadRequest", f"Resource not found for the segment '{name}'.")
@@ -85,6 +100,11 @@ def teams_denied(needed: Sequence[str], held: Sequence[str]) -> GraphError:
         f"Roles on the request '{', '.join(held)}'."
     )
     return GraphError(403, "Forbidden", message, inner_code="AclCheckFailed-Missing role permissions")
+
+
+def no_meeting_policy() -> GraphError:
+    """403 of Teams: no application access policy covers this user."""
+    return GraphError(403, "Forbidden", "No application access policy found for this app on the user.")
 
 
 def throttled(code: str, message: str, *, retry_after_s: int, headers: Mapping[str, str] = _NO_HEADERS) -> GraphError:

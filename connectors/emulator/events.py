@@ -25,7 +25,6 @@ NEEDS_MORE_THAN_READ_BASIC = frozenset({"body", "bodyPreview", "attachments", "e
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _RESPONSES = ("accepted",) * 9 + ("tentativelyAccepted",) * 2 + ("declined",) * 2 + ("notResponded",) * 3
 _SENSITIVITY = ("private",) * 3 + ("personal", "confidential") + ("normal",) * 43
-_JOIN = "https://teams.microsoft.com/l/meetup-join/19%3ameeting_{thread}%40thread.v2/0?context=%7b%22Tid%22%3a%22{tenant}%22%7d"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +112,25 @@ def _passcode(meeting: Meeting, context: EventContext) -> str:
     return context.words.passcodes[meeting.noise[22] % len(context.words.passcodes)]
 
 
-def _is_online(meeting: Meeting) -> bool:
+def is_online(meeting: Meeting) -> bool:
+    """Whether it is held in Teams."""
     return meeting.noise[10] < 110 and bool(meeting.attendees)
 
 
+def meeting_thread(meeting: Meeting) -> str:
+    """The thread id of an online meeting; all occurrences of a series have one."""
+    name = md5(f"join{meeting.key}".encode(), usedforsecurity=False).hexdigest()
+    return f"19:meeting_{name}@thread.v2"
+
+
+def join_url(thread: str, tenant_id: str) -> str:
+    """The link that opens the meeting of a thread, percent-encoded inside as Teams writes it."""
+    encoded = thread.replace(":", "%3a").replace("@", "%40")
+    return f"https://teams.microsoft.com/l/meetup-join/{encoded}/0?context=%7b%22Tid%22%3a%22{tenant_id}%22%7d"
+
+
 def _join_url(meeting: Meeting, context: EventContext) -> str:
-    thread = md5(f"join{meeting.key}".encode(), usedforsecurity=False).hexdigest()
-    return _JOIN.format(thread=thread, tenant=context.tenant_id)
+    return join_url(meeting_thread(meeting), context.tenant_id)
 
 
 def _text(entry: Entry, context: EventContext) -> list[str]:
@@ -135,7 +146,7 @@ def _body(entry: Entry, context: EventContext) -> Any:
     if entry.meeting.noise[13] < 8:
         return ABSENT if entry.meeting.noise[13] < 4 else None
     content = "<br>\r\n".join(_text(entry, context))
-    if _is_online(entry.meeting):
+    if is_online(entry.meeting):
         content += f'<br>____<br><a href="{_join_url(entry.meeting, context)}">Join the meeting now</a>'
     return {"contentType": "html", "content": f"<html><body>{content}</body></html>"}
 
@@ -219,7 +230,7 @@ def _location(entry: Entry, context: EventContext) -> dict[str, Any]:
 
 
 def _online_meeting(entry: Entry, context: EventContext) -> dict[str, Any] | None:
-    if not _is_online(entry.meeting):
+    if not is_online(entry.meeting):
         return None
     digits = f"{int.from_bytes(entry.meeting.noise[20:24]):010d}"
     return {"joinUrl": _join_url(entry.meeting, context), "conferenceId": digits[:9]}
@@ -323,8 +334,8 @@ EVENT: Shape[Entry, EventContext] = Shape(
             + "&exvsurl=1&path=/calendar/item"
         ),
         "onlineMeetingUrl": _nothing,
-        "isOnlineMeeting": lambda e, _: _is_online(e.meeting),
-        "onlineMeetingProvider": lambda e, _: "teamsForBusiness" if _is_online(e.meeting) else "unknown",
+        "isOnlineMeeting": lambda e, _: is_online(e.meeting),
+        "onlineMeetingProvider": lambda e, _: "teamsForBusiness" if is_online(e.meeting) else "unknown",
         "allowNewTimeProposals": lambda _e, _: True,
         "occurrenceId": _occurrence_id,
         "isDraft": lambda _e, _: False,

@@ -16,9 +16,9 @@ class FaultDesk:
         self._held = 0
         self._somebody_came = asyncio.Condition()
 
-    def strike(self, *, kind: str, path: str, mailbox: str | None = None) -> Fault | None:
-        """The fault for this request, counted."""
-        fault = self._faults.strike(kind=kind, path=path, mailbox=mailbox)
+    def strike(self, *, kind: str, path: str, mailbox: str | None = None, page: int | None = None) -> Fault | None:
+        """The fault for this request, counted. `page`: the items it asks for, where it says so."""
+        fault = self._faults.strike(kind=kind, path=path, mailbox=mailbox, page=page)
         self._counters.faults += fault is not None
         return fault
 

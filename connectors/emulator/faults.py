@@ -8,6 +8,8 @@ A fault file is a YAML list; each entry has the fields of `Fault`, all optional:
       after: 2                 # let so many matching requests pass first
       every: 10                # then hit only each tenth
       times: 3                 # so often at most; for ever when left out
+      page_above: 100          # only pages asked for with more items than this
+      item: AAMk...            # effect poison: only pages that would hold this record
       status: 429
       retry_after: 5           # or "date:5" (HTTP date), "120,120", "2.5"; none when left out
 """
@@ -37,6 +39,7 @@ class Effect(StrEnum):
     FOREIGN_LINK = "foreign_link"  # the next link points to another host
     BROKEN_LINK = "broken_link"  # the next link has lost the user id
     NEW_PROPERTY = "new_property"  # every record carries a property nobody knows, at every depth
+    POISON = "poison"  # 500 ErrorCorruptData for a page that would hold `item`; others are answered
     EMPTY_PAGE = "empty_page"  # a page without records, and a next link to what it should have held
 
 
@@ -58,6 +61,8 @@ class Fault:
     after: int = 0
     every: int = 1
     times: int | None = None
+    page_above: int | None = None
+    item: str | None = None
     effect: Effect = Effect.ANSWER
     status: int = 503
     code: str = "ServiceUnavailable"
@@ -87,10 +92,10 @@ class Faults:
         """No faults any more."""
         self.replace(())
 
-    def strike(self, *, kind: str, path: str, mailbox: str | None) -> Fault | None:
-        """The fault that befalls this request, if any; counts it."""
+    def strike(self, *, kind: str, path: str, mailbox: str | None, page: int | None = None) -> Fault | None:
+        """The fault that befalls this request, if any; counts it. `page`: the items it asks for, where it says so."""
         for number, rule in enumerate(self._rules):
-            if not _matches(rule, kind=kind, path=path, mailbox=mailbox):
+            if not _matches(rule, kind=kind, path=path, mailbox=mailbox, page=page):
                 continue
             self._seen[number] += 1
             due = self._seen[number] > rule.after and (self._seen[number] - rule.after - 1) % rule.every == 0
@@ -130,9 +135,10 @@ def _parse(number: int, entry: Any) -> Fault:
         raise FaultError(f"[{number}]: {error}") from error
 
 
-def _matches(rule: Fault, *, kind: str, path: str, mailbox: str | None) -> bool:
+def _matches(rule: Fault, *, kind: str, path: str, mailbox: str | None, page: int | None) -> bool:
     return (
         (rule.kind is None or rule.kind == kind)
         and (rule.mailbox is None or rule.mailbox == mailbox)
         and (rule.path is None or fnmatchcase(path.lower(), rule.path.lower()))
+        and (rule.page_above is None or (page is not None and page > rule.page_above))
     )

@@ -15,6 +15,8 @@ from connectors.emulator.directory_api import resource_units
 from connectors.emulator.errors import (
     GraphError,
     bad_query,
+    claims_demanded,
+    corrupt_data,
     directory_denied,
     mailbox_denied,
     not_authenticated,
@@ -24,7 +26,7 @@ from connectors.emulator.fault_desk import FaultDesk
 from connectors.emulator.faults import Effect, Fault
 from connectors.emulator.novelty import with_new_property
 from connectors.emulator.paging import BrokenLink, Links, Place
-from connectors.emulator.routes import Route, find_route
+from connectors.emulator.routes import Route, find_route, route_of
 from connectors.emulator.tenant import Tenant
 from connectors.emulator.throttles import Throttles
 from connectors.emulator.tokens import Grant, TokenService
@@ -51,11 +53,14 @@ class GraphService:
         self._throttles = throttles
         self._counters = counters
         self._desk = desk
+        self._open = 0  # requests that are being answered
         self._links = Links(blake2b(b"%d" % tenant.seed).digest())
 
     async def handle(self, request: web.BaseRequest, *, version: str, path: str) -> web.StreamResponse:
         """The answer, already sent where a mailbox's slot had to be held until its end."""
         kind = "unknown"
+        self._open += 1
+        self._counters.in_flight[self._open] += 1
         try:
             route, keys = find_route(path)
             kind = route.kind
@@ -65,6 +70,8 @@ class GraphService:
         except GraphError as error:
             self._counters.refusals[f"{error.status} {kind}"] += 1
             return wire.refusal(error, request)
+        finally:
+            self._open -= 1
 
     def _authorized(self, request: web.BaseRequest, route: Route, keys: Mapping[str, str]) -> Grant:
         """The token's grant. Roles count, and for Exchange also what was granted there and no token shows."""
@@ -75,13 +82,16 @@ class GraphService:
         if header is None:
             raise not_authenticated("Access token is empty.")
         grant = self._tokens.check(header)
+        demanded = self._tokens.challenge(header)
+        if demanded is not None:
+            raise claims_demanded(demanded, authority=f"{self._base}/{self._tenant.id}")
         if grant is None:
             raise not_authenticated("Lifetime validation failed, the token is expired.")
         if set(route.roles) & set(grant.roles):
             return grant
         if route.service is Service.DIRECTORY:
             raise directory_denied()
-        if route.service is Service.TEAMS:
+        if route.service in (Service.TEAMS, Service.CALLS):
             raise teams_denied(route.roles, grant.roles)
         if self._user_id(keys) not in grant.app.rbac_mailboxes:
             raise mailbox_denied()
@@ -96,7 +106,8 @@ class GraphService:
         try:
             with self._slot(route, grant, user_id):
                 path = request.raw_path.partition("?")[0]
-                fault = self._desk.strike(kind=route.kind, path=path, mailbox=user_id)
+                page = _items_asked_for(request)
+                fault = self._desk.strike(kind=route.kind, path=path, mailbox=user_id, page=page)
                 if fault is not None and fault.effect is Effect.ANSWER:
                     self._counters.refusals[f"{fault.status} {route.kind}"] += 1
                     if fault.status == 429:
@@ -135,10 +146,15 @@ class GraphService:
             place=place or Place(position=_skip(options, route)),
             is_next_page=place is not None,
             roll=lambda purpose: _roll(purpose, path, place),
+            link=lambda kind, keys, options, position: self._links.write(
+                self._base, f"/{version}/{route_of(kind).link_path(keys)}", options, self._place_at(position)
+            ),
         )
         reply = route.endpoint(call)
         self._counters.records[route.kind] += len(reply.page.records) if reply.page else 1
         page = reply.page
+        if fault is not None and fault.effect is Effect.POISON and page is not None and _holds(page, fault.item):
+            raise corrupt_data()
         body: dict[str, Any] = {"@odata.context": f"{self._base}/{version}/$metadata#{path}"}
         if page is None:
             novel = fault is not None and fault.effect is Effect.NEW_PROPERTY
@@ -175,19 +191,18 @@ class GraphService:
         fault: Fault | None,
     ) -> str:
         kept = {name: value for name, value in options.items() if name not in ("$skip", "$skiptoken")}
-        if route.service is Service.OUTLOOK:
+        if route.service in (Service.OUTLOOK, Service.CALLS):
             kept["$skip"] = str(position)
         base, effect = self._base, fault.effect if fault is not None else None
         if effect is Effect.FOREIGN_LINK:
             base = _FOREIGN_BASE
         if effect is Effect.BROKEN_LINK:
             path = path.replace("users('", "users//('", 1)
-        place = Place(
-            position=position,
-            after_empty=page.next_is_after_empty,
-            issued_at=self._tenant.clock.now.timestamp(),
-        )
+        place = self._place_at(position, after_empty=page.next_is_after_empty)
         return self._links.write(base, path, kept, place)
+
+    def _place_at(self, position: int, *, after_empty: bool = False) -> Place:
+        return Place(position=position, after_empty=after_empty, issued_at=self._tenant.clock.now.timestamp())
 
     def _place(self, target: str, route: Route) -> Place | None:
         """Where the requested page begins. Raises GraphError for a link that is not ours, or not any more."""
@@ -217,7 +232,9 @@ class GraphService:
             units = resource_units(route.kind, _options(request.raw_path))
             return self._throttles.directory(units, app_id=app_id, tenant_id=self._tenant.id)
         if route.service is Service.TEAMS:
-            self._throttles.teams(route.kind, app_id=app_id, chat_id=keys.get("chat"), user_id=keys.get("user"))
+            self._throttles.teams(route.kind, app_id=app_id, keys=keys)
+        if route.service is Service.CALLS:
+            self._throttles.calls(route.kind, app_id=app_id, record_id=keys.get("record"))
         return {}
 
     def _user_id(self, keys: Mapping[str, str]) -> str:
@@ -230,7 +247,9 @@ class GraphService:
         if route.service is Service.OUTLOOK:
             return f"mailbox {self._user_id(keys)}"
         if route.service is Service.TEAMS:
-            return f"{route.kind} {keys.get('chat', keys.get('user', ''))}"
+            return " ".join((route.kind, *(keys[name] for name in ("chat", "channel", "team", "user") if name in keys)))
+        if route.service is Service.CALLS:
+            return route.kind
         return "directory"
 
 
@@ -242,6 +261,18 @@ def _options(target: str) -> dict[str, str]:
         if name:
             options[unquote_plus(name).lower()] = unquote_plus(value)
     return options
+
+
+def _holds(page: Page, record_id: str | None) -> bool:
+    return any(record.get("id") == record_id for record in page.records)
+
+
+def _items_asked_for(request: web.BaseRequest) -> int | None:
+    """By `$top`, or where that is missing by `Prefer: odata.maxpagesize`."""
+    text = _options(request.raw_path).get("$top", "")
+    if not text.isdigit():
+        text = request.headers.get("Prefer", "").lower().partition("odata.maxpagesize=")[2].partition(",")[0].strip()
+    return int(text) if text.isdigit() else None
 
 
 def _skip(options: Mapping[str, str], route: Route) -> int:

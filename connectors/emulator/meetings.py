@@ -116,6 +116,21 @@ class Meetings:
         """Single events and series masters from the beginning of the history to the planned future, by start."""
         return self._listed(owner.number, self._clock.ticks, self._changes)
 
+    def planned(self, start: int, end: int) -> Iterator[Meeting]:
+        """Every meeting that begins in [start, end) ticks, once, whatever became of it in the calendars."""
+        for slot in self._slots(start - DAY, end):
+            circles, round_number, size = self._round(slot)
+            for number in range(circles.count(size)):
+                meeting = self._meeting_of(slot, circles.circle(round_number, size, number))
+                if meeting is not None and start <= meeting.start < end:
+                    yield meeting
+
+    def planned_of(self, owner: Person, start: int, end: int) -> Iterator[Meeting]:
+        """The same for one participant."""
+        for entry in self._entries(owner.number, start - DAY, end):
+            if start <= entry.meeting.start < end:
+                yield entry.meeting
+
     def deliver(self, owner: Person, *, count: int, start: int, duration: int) -> list[Entry]:
         """Puts new events, called by outsiders, into a calendar; they exist at once."""
         entries = []
@@ -173,14 +188,34 @@ class Meetings:
         if number not in self._seat:
             return
         owner = self._people.person(number)
-        for slot in range(self._rhythm.slot_at(start // SECOND), self._rhythm.slot_at(end // SECOND) + 1):
-            recurring = self._recurring[slot % self._rhythm.per_week]
-            meeting = self._occurrence(owner, slot) if recurring else self._single(owner, slot)
+        for slot in self._slots(start, end):
+            circles, round_number, size = self._round(slot)
+            meeting = self._meeting_of(slot, circles.of_member(round_number, size, self._seat[number]))
             if meeting is not None:
                 yield Entry(owner, slot, meeting)
 
-    def _single(self, owner: Person, slot: int) -> Meeting | None:
-        circle = self._circle(self._single_circles, slot, owner)
+    def _slots(self, start: int, end: int) -> range:
+        return range(self._rhythm.slot_at(start // SECOND), self._rhythm.slot_at(end // SECOND) + 1)
+
+    def _round(self, slot: int) -> tuple[Circles, int, int]:
+        """How the participants are divided in a slot: the circles, their round and their size."""
+        recurring = self._is_recurring(slot)
+        round_number = self._first_slot(slot) if recurring else slot
+        size = _CIRCLE_SIZES[self._noise.number("meeting-size", round_number, below=len(_CIRCLE_SIZES))]
+        return self._series_circles if recurring else self._single_circles, round_number, size
+
+    def _is_recurring(self, slot: int) -> bool:
+        return self._recurring[slot % self._rhythm.per_week]
+
+    def _first_slot(self, slot: int) -> int:
+        """Where the series that holds this slot began."""
+        week, place = divmod(slot, self._rhythm.per_week)
+        return (week - week % _WEEKS_PER_SERIES) * self._rhythm.per_week + place
+
+    def _meeting_of(self, slot: int, circle: Circle) -> Meeting | None:
+        return self._occurrence(slot, circle) if self._is_recurring(slot) else self._single(slot, circle)
+
+    def _single(self, slot: int, circle: Circle) -> Meeting | None:
         noise = self._noise.bytes("meeting", slot, circle.number)
         if noise[0] >= 218:
             return None
@@ -188,12 +223,9 @@ class Meetings:
         meeting = self._meeting(f"{slot}.{circle.number}", noise, start, end, circle)
         return meeting if meeting.attendees or meeting.outsiders else _appointment(meeting)
 
-    def _occurrence(self, owner: Person, slot: int) -> Meeting | None:
-        per_week = self._rhythm.per_week
-        week, place = divmod(slot, per_week)
-        first_week = week - week % _WEEKS_PER_SERIES
-        first_slot, last_slot = first_week * per_week + place, (first_week + _WEEKS_PER_SERIES - 1) * per_week + place
-        circle = self._circle(self._series_circles, first_slot, owner)
+    def _occurrence(self, slot: int, circle: Circle) -> Meeting | None:
+        first_slot = self._first_slot(slot)
+        last_slot = first_slot + (_WEEKS_PER_SERIES - 1) * self._rhythm.per_week
         series_noise = self._noise.bytes("series", first_slot, circle.number)
         noise = self._noise.bytes("occurrence", slot, circle.number)
         if series_noise[0] >= 218 or noise[4] > 250:
@@ -231,10 +263,6 @@ class Meetings:
             is_master=True,
         )
         return Entry(entry.owner, -first_slot, master)
-
-    def _circle(self, circles: Circles, round_number: int, owner: Person) -> Circle:
-        size = _CIRCLE_SIZES[self._noise.number("meeting-size", round_number, below=len(_CIRCLE_SIZES))]
-        return circles.of_member(round_number, size, self._seat[owner.number])
 
     def _time(self, noise: bytes, slot: int) -> tuple[int, int]:
         cells = max(1, self._rhythm.width_s(slot) // _GRID_S)

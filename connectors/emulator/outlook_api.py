@@ -61,7 +61,7 @@ def list_mail_folders(call: Call) -> Reply:
     def walk(start: int) -> Iterator[Mapping[str, Any]]:
         return (_render_folder(call, folder, owner) for folder in folders[start:])
 
-    size = min(_page_size(call), LARGEST_FOLDER_PAGE)
+    size = min(page_size(call), LARGEST_FOLDER_PAGE)
     return Reply(page=call.page_of(walk, length=len(folders), size=size))
 
 
@@ -100,7 +100,7 @@ def list_messages(call: Call) -> Reply:
     if call.wants_count:
         row = window.walk(descending=descending)
         counted = len(window) if shows is None else sum(shows(copy) for copy in row)
-    return Reply(page=call.page_of(walk, length=len(window), size=_page_size(call), count=counted))
+    return Reply(page=call.page_of(walk, length=len(window), size=page_size(call), count=counted))
 
 
 def list_calendar_view(call: Call) -> Reply:
@@ -168,7 +168,7 @@ def _event_page(call: Call, entries: Sequence[Entry], *, left_out: frozenset[str
     applied = (
         {"Preference-Applied": f'outlook.timezone="{zone_name}"'} if "outlook.timezone" in call.preferences else {}
     )
-    return Reply(page=call.page_of(walk, length=len(entries), size=_page_size(call), count=counted), headers=applied)
+    return Reply(page=call.page_of(walk, length=len(entries), size=page_size(call), count=counted), headers=applied)
 
 
 def _filtered_events(call: Call, entries: Sequence[Entry], context: EventContext) -> Sequence[Entry]:
@@ -269,7 +269,7 @@ def _folder(call: Call, owner: Person) -> str:
     return folder
 
 
-def _page_size(call: Call) -> int:
+def page_size(call: Call) -> int:
     """`$top`, else `Prefer: odata.maxpagesize`, else ten; never more than Exchange gives."""
     top = call.top()
     preferred = call.preferences.get("odata.maxpagesize", "")

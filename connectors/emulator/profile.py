@@ -68,6 +68,12 @@ class TenantProfile:
     one_on_one_chats: int = 6  # per user
     group_chats: int = 3  # per user
     meeting_chats: int = 2  # per user
+    threads_per_week: int = 12  # slots in a channel; about one in four stays empty
+    contacts: int = 12  # at most, in an address book
+    expanded_replies: int = 200  # of one message, when $expand=replies is used; the rest has a link of its own
+    export_has_shared_channels: bool = False  # whether getAllMessages of a team covers shared channels, others' too
+    calls_per_week: int = 6  # slots in which a colleague may call others; about two in three are taken
+    phone_calls_per_week: int = 3  # calls with the telephone network, per user
     short_pages: float = 0.12  # share of pages that hold fewer records than asked for
     empty_pages: float = 0.02  # share of pages that hold nothing and still have a next link
     teams_rates: bool = False  # enforce the Teams requests per second

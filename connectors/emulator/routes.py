@@ -8,11 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-from connectors.emulator import directory_api, outlook_api, teams_api
+from connectors.emulator import (
+    calls_api,
+    channels_api,
+    contacts_api,
+    directory_api,
+    meetings_api,
+    outlook_api,
+    teams_api,
+)
 from connectors.emulator.call import Call, Reply, Service
 from connectors.emulator.errors import unknown_segment
 
 _IN_PARENTHESES = re.compile(r"(\w+)\('(.*)'\)")
+_WITH_PARAMETERS = re.compile(r"(\w+)\((\w+=[^()]*)\)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +47,17 @@ _MEMBERS = ("GroupMember.ReadBasic.All", "GroupMember.Read.All", "Group.Read.All
 _SETTINGS = ("MailboxSettings.Read", "MailboxSettings.ReadWrite")
 _MAIL = ("Mail.ReadBasic.All", "Mail.ReadBasic", *outlook_api.MAIL_READ)
 _CALENDARS = ("Calendars.ReadBasic.All", "Calendars.ReadBasic", *outlook_api.CALENDARS_READ)
+_CONTACTS = ("Contacts.Read", "Contacts.ReadWrite")
+_TEAMS = ("Team.ReadBasic.All", "TeamSettings.Read.All", "TeamSettings.ReadWrite.All")
+_CHANNELS = ("Channel.ReadBasic.All", "ChannelSettings.Read.All", "ChannelSettings.ReadWrite.All")
+_CHANNEL_MESSAGES = ("ChannelMessage.Read.All",)
 _CHATS = ("Chat.ReadBasic.All", "Chat.Read.All", "Chat.ReadWrite.All")
 _CHAT_MEMBERS = ("ChatMember.Read.All", "ChatMember.ReadWrite.All", *_CHATS)
 _CHAT_MESSAGES = ("Chat.Read.All", "Chat.ReadWrite.All")
+_RECORDS = ("CallRecords.Read.All",)
+_PHONE_LOGS = ("CallRecord-PstnCalls.Read.All", "CallRecords.Read.All")
+_MEETINGS = ("OnlineMeetings.Read.All", "OnlineMeetings.ReadWrite.All")
+_ATTENDANCE = ("OnlineMeetingArtifact.Read.All",)
 
 
 def _route(
@@ -64,7 +81,7 @@ def _route(
     )
 
 
-_EXCHANGE = Service.OUTLOOK
+_EXCHANGE, _CALLS = Service.OUTLOOK, Service.CALLS
 ROUTES: Sequence[Route] = (
     _route("users", "users", Service.DIRECTORY, _USERS, directory_api.list_users),
     _route("user", "users/{user}", Service.DIRECTORY, _USERS, directory_api.get_user),
@@ -121,6 +138,40 @@ ROUTES: Sequence[Route] = (
         "users('{user}')/mailfolders('{folder}')/messages",
     ),
     _route(
+        "contacts",
+        "users/{user}/contacts",
+        _EXCHANGE,
+        _CONTACTS,
+        contacts_api.list_contacts,
+        "users('{user}')/contacts",
+    ),
+    _route(
+        "contacts",
+        "users/{user}/contactFolders/{folder}/contacts",
+        _EXCHANGE,
+        _CONTACTS,
+        contacts_api.list_contacts,
+        "users('{user}')/contactFolders('{folder}')/contacts",
+    ),
+    _route(
+        "contactFolders",
+        "users/{user}/contactFolders",
+        _EXCHANGE,
+        _CONTACTS,
+        contacts_api.list_contact_folders,
+        "users('{user}')/contactFolders",
+        selects=False,
+    ),
+    _route(
+        "contactFolders",
+        "users/{user}/contactFolders/{folder}/childFolders",
+        _EXCHANGE,
+        _CONTACTS,
+        contacts_api.list_contact_folders,
+        "users('{user}')/contactFolders('{folder}')/childFolders",
+        selects=False,
+    ),
+    _route(
         "calendarView",
         "users/{user}/calendarView",
         _EXCHANGE,
@@ -173,6 +224,134 @@ ROUTES: Sequence[Route] = (
         "chats('{chat}')/messages",
         selects=False,
     ),
+    _route("teams", "teams", Service.TEAMS, _TEAMS, channels_api.list_teams, selects=False),
+    _route("team", "teams/{team}", Service.TEAMS, _TEAMS, channels_api.get_team),
+    _route("channels", "teams/{team}/channels", Service.TEAMS, _CHANNELS, channels_api.list_channels),
+    _route("channels", "teams/{team}/allChannels", Service.TEAMS, _CHANNELS, channels_api.list_all_channels),
+    _route("channels", "teams/{team}/incomingChannels", Service.TEAMS, _CHANNELS, channels_api.list_incoming_channels),
+    _route(
+        "getAllChannelMessages",
+        "teams/{team}/channels/getAllMessages",
+        Service.TEAMS,
+        _CHANNEL_MESSAGES,
+        channels_api.get_all_channel_messages,
+        "teams('{team}')/channels/getallMessages",
+        selects=False,
+    ),
+    _route(
+        "channelMessages",
+        "teams/{team}/channels/{channel}/messages",
+        Service.TEAMS,
+        _CHANNEL_MESSAGES,
+        channels_api.list_channel_messages,
+        "teams('{team}')/channels('{channel}')/messages",
+        selects=False,
+    ),
+    _route(
+        "replies",
+        "teams/{team}/channels/{channel}/messages/{message}/replies",
+        Service.TEAMS,
+        _CHANNEL_MESSAGES,
+        channels_api.list_replies,
+        "teams('{team}')/channels('{channel}')/messages('{message}')/replies",
+        selects=False,
+    ),
+    _route("callRecords", "communications/callRecords", _CALLS, _RECORDS, calls_api.list_call_records),
+    _route(
+        "pstnCalls",
+        "communications/callRecords/getPstnCalls(fromDateTime,toDateTime)/{from}/{to}",
+        _CALLS,
+        _PHONE_LOGS,
+        calls_api.get_pstn_calls,
+        "communications/callRecords/getPstnCalls(from={from},to={to})",
+        selects=False,
+    ),
+    _route(
+        "pstnCalls",
+        "communications/callRecords/getPstnCalls(from,to)/{from}/{to}",
+        _CALLS,
+        _PHONE_LOGS,
+        calls_api.only_next_pages(calls_api.get_pstn_calls),
+        "communications/callRecords/getPstnCalls(from={from},to={to})",
+        selects=False,
+    ),
+    _route(
+        "directRoutingCalls",
+        "communications/callRecords/getDirectRoutingCalls(fromDateTime,toDateTime)/{from}/{to}",
+        _CALLS,
+        _PHONE_LOGS,
+        calls_api.get_direct_routing_calls,
+        "communications/callRecords/getDirectRoutingCalls(from={from},to={to})",
+        selects=False,
+    ),
+    _route(
+        "directRoutingCalls",
+        "communications/callRecords/getDirectRoutingCalls(from,to)/{from}/{to}",
+        _CALLS,
+        _PHONE_LOGS,
+        calls_api.only_next_pages(calls_api.get_direct_routing_calls),
+        "communications/callRecords/getDirectRoutingCalls(from={from},to={to})",
+        selects=False,
+    ),
+    _route(
+        "callRecord",
+        "communications/callRecords/{record}",
+        _CALLS,
+        _RECORDS,
+        calls_api.get_call_record,
+        "communications/callRecords('{record}')",
+        selects=False,
+    ),
+    _route(
+        "callSessions",
+        "communications/callRecords/{record}/sessions",
+        _CALLS,
+        _RECORDS,
+        calls_api.list_sessions,
+        "communications/callRecords('{record}')/sessions",
+        selects=False,
+    ),
+    _route(
+        "callParticipants",
+        "communications/callRecords/{record}/participants_v2",
+        _CALLS,
+        _RECORDS,
+        calls_api.list_participants,
+        "communications/callRecords('{record}')/participants_v2",
+        selects=False,
+    ),
+    _route(
+        "onlineMeetings",
+        "users/{user}/onlineMeetings",
+        _CALLS,
+        _MEETINGS,
+        meetings_api.find_online_meeting,
+        selects=False,
+    ),
+    _route(
+        "onlineMeeting",
+        "users/{user}/onlineMeetings/{meeting}",
+        _CALLS,
+        _MEETINGS,
+        meetings_api.get_online_meeting,
+        selects=False,
+    ),
+    _route(
+        "attendanceReports",
+        "users/{user}/onlineMeetings/{meeting}/attendanceReports",
+        _CALLS,
+        _ATTENDANCE,
+        meetings_api.list_attendance_reports,
+        selects=False,
+    ),
+    _route(
+        "attendanceReport",
+        "users/{user}/onlineMeetings/{meeting}/attendanceReports/{report}",
+        _CALLS,
+        _ATTENDANCE,
+        meetings_api.get_attendance_report,
+        selects=False,
+    ),
 )
 
 
@@ -183,14 +362,30 @@ def find_route(path: str) -> tuple[Route, dict[str, str]]:
     """
     segments: list[str] = []
     for part in path.strip("/").split("/"):
-        text = unquote(part)
-        match = _IN_PARENTHESES.fullmatch(text)
-        segments += [text] if match is None else [match[1], match[2].replace("''", "'")]
+        segments += _unfolded(unquote(part))
     for route in ROUTES:
         keys = _match(route.pattern, segments)
         if keys is not None:
             return route, keys
     raise unknown_segment(segments[-1])
+
+
+def route_of(kind: str) -> Route:
+    """The first route of a kind. Raises KeyError."""
+    route = next((route for route in ROUTES if route.kind == kind), None)
+    if route is None:
+        raise KeyError(kind)
+    return route
+
+
+def _unfolded(text: str) -> list[str]:
+    """`users('id')` as name and key; `f(a=1,b=2)` as `f(a,b)` and the values."""
+    if match := _IN_PARENTHESES.fullmatch(text):
+        return [match[1], match[2].replace("''", "'")]
+    if match := _WITH_PARAMETERS.fullmatch(text):
+        pairs = [pair.partition("=") for pair in match[2].split(",")]
+        return [f"{match[1]}({','.join(name for name, _, _ in pairs)})", *(value for _, _, value in pairs)]
+    return [text]
 
 
 def _match(pattern: tuple[str, ...], segments: list[str]) -> dict[str, str] | None:

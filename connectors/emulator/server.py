@@ -36,7 +36,8 @@ class Emulator:
     """Serves a tenant while the context is open.
 
     `ca_file` names where the throw-away CA's certificate is written; left out, it is a temporary file that is
-    removed at the end. `monotonic` is the clock of the throttles.
+    removed at the end. `public_url` is where clients find the emulator, if something stands before it.
+    `monotonic` is the clock of the throttles.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Emulator:
         assertion_failures: int = 0,
         faults: Faults | None = None,
         ca_file: Path | None = None,
+        public_url: str | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.tenant = tenant
@@ -61,6 +63,7 @@ class Emulator:
         self.url = ""
         self._host = host
         self._port = port
+        self._public_url = public_url
         self._ca_file = ca_file
         self._monotonic = monotonic
         self._tokens = TokenService(
@@ -85,7 +88,7 @@ class Emulator:
             site = web.TCPSite(runner, self._host, self._port, ssl_context=context)
             await site.start()
             self._port = runner.addresses[0][1]
-            self.url = f"https://{self._host}:{self._port}"
+            self.url = self._public_url or f"https://{self._host}:{self._port}"
             self._prepare()
             self._stack = stack.pop_all()
         return self
@@ -123,6 +126,11 @@ class Emulator:
         self._steering = Control(
             self.tenant, counters=self.counters, faults=self.faults, about=about, release=self.release
         )
+
+    @property
+    def port(self) -> int:
+        """Where it listens; 0 before it has been started, unless a port was given."""
+        return self._port
 
     @property
     def ca_file(self) -> Path:
@@ -174,9 +182,9 @@ class Emulator:
         }
         return jose.sign_with_key({**usual, **claims}, key=app.federation_key, header={"kid": "emulator"})
 
-    def revoke_tokens(self) -> None:
-        """All access tokens issued so far stop working."""
-        self._tokens.revoke_all()
+    def revoke_tokens(self, *, for_good: bool = False) -> None:
+        """All access tokens issued so far stop working; `for_good`: later ones of challenged clients too."""
+        self._tokens.revoke_all(for_good=for_good)
 
     async def until_held(self, count: int) -> None:
         """Returns when so many requests are waiting because of a fault with the effect `hold`."""

@@ -20,7 +20,7 @@ DEFAULT_PAGE, LARGEST_PAGE = 20, 50
 _EXPANDED_MEMBERS = 25  # per response, a known limit of the service
 _MODIFIED = "lastModifiedDateTime"
 _CREATED = "createdDateTime"
-_EXPORT_FILTERS = (
+EXPORT_FILTERS = (
     _MODIFIED,
     "from/user/id",
     "from/application/applicationIdentityType",
@@ -53,7 +53,7 @@ def list_chats(call: Call) -> Reply:
                 record["lastMessagePreview"] = render_preview(chat, context)
             yield record
 
-    return Reply(page=call.page_of(walk, length=len(chats), size=_page_size(call)))
+    return Reply(page=call.page_of(walk, length=len(chats), size=page_size(call)))
 
 
 def list_chat_members(call: Call) -> Reply:
@@ -92,7 +92,7 @@ def get_all_messages(call: Call) -> Reply:
     """GET /users/{id}/chats/getAllMessages: every chat of the user, both directions."""
     refuse_options(call, "$skip", "$search", "$expand", "$orderby")
     person, condition = call.person(), call.filter
-    if condition is not None and any(leaf.path not in _EXPORT_FILTERS for leaf in leaves(condition)):
+    if condition is not None and any(leaf.path not in EXPORT_FILTERS for leaf in leaves(condition)):
         raise bad_query("The filter is not supported for the exported messages.")
     since = _modified_since(condition)
     context = _context(call)
@@ -110,7 +110,7 @@ def _message_page(call: Call, messages: Sequence[ChatMessage]) -> Reply:
     def walk(start: int) -> Iterator[Mapping[str, Any]]:
         return (CHAT_MESSAGE.render(message, context, selection) for message in messages[start:])
 
-    return Reply(page=call.page_of(walk, length=len(messages), size=_page_size(call)))
+    return Reply(page=call.page_of(walk, length=len(messages), size=page_size(call)))
 
 
 def _filtered(messages: Sequence[ChatMessage], condition: Filter | None, context: ChatContext) -> Sequence[ChatMessage]:
@@ -162,7 +162,8 @@ def _context(call: Call) -> ChatContext:
     return call.tenant.chat_context(knows_new_members="include-unknown-enum-members" in call.preferences)
 
 
-def _page_size(call: Call) -> int:
+def page_size(call: Call) -> int:
+    """`$top`, at most fifty; twenty without."""
     top = call.top()
     refusal = too_large(LARGEST_PAGE, top)
     if refusal is not None:

@@ -8,9 +8,14 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from connectors.emulator.call_records import OUTSIDE_PHONES, CallContext
+from connectors.emulator.calls import Calls
 from connectors.emulator.chat_records import ChatContext, outside_phones
 from connectors.emulator.chats import ChangeKind, Chat, Chats
 from connectors.emulator.clock import Clock
+from connectors.emulator.contacts import DEFAULT as DEFAULT_CONTACTS
+from connectors.emulator.contacts import FOLDERS as CONTACT_FOLDERS
+from connectors.emulator.contacts import ContactContext, Contacts, planted_phones
 from connectors.emulator.directory import DirectoryContext, Groups, Member
 from connectors.emulator.events import EventContext, EventIds
 from connectors.emulator.folders import FOLDERS
@@ -19,8 +24,13 @@ from connectors.emulator.mailboxes import Mailboxes
 from connectors.emulator.meetings import Meetings
 from connectors.emulator.messages import MailContext
 from connectors.emulator.noise import Noise
+from connectors.emulator.online_meetings import OnlineMeetings
 from connectors.emulator.people import DOMAIN, People, Person
+from connectors.emulator.phone_calls import PhoneCalls
+from connectors.emulator.posts import Posts
 from connectors.emulator.profile import MailboxKind, TenantProfile
+from connectors.emulator.team_records import TeamContext
+from connectors.emulator.teams import Channel, TeamKind, Teams
 from connectors.emulator.ticks import SECOND, to_ticks
 from connectors.emulator.truth import Truth
 from connectors.emulator.words import MARKER, Vocabulary
@@ -56,6 +66,14 @@ class Tenant:
         self.meetings = Meetings(self.noise, self.people, self.profile, **shared)
         self.event_ids = EventIds(self.noise)
         self.chats = Chats(self.noise, self.people, self.profile, **shared)
+        self.calls = Calls(self.noise, self.people, self.meetings, self.profile, **shared)
+        self.phone_calls = PhoneCalls(self.noise, self.people, self.profile, **shared)
+        self.online_meetings = OnlineMeetings(self.people, self.meetings, self.chats, self.calls, **shared)
+        self.contacts = Contacts(self.noise, self.people, self.profile, **shared)
+        self.teams = Teams(
+            self.noise, self.people, self.groups, self.words, tenant_id=self.id, first_ticks=self.first_ticks
+        )
+        self.posts = Posts(self.noise, self.profile, **shared)
         self._removed_users: set[int] = set()
         self.truth = Truth(self)
 
@@ -94,8 +112,14 @@ class Tenant:
         for folder in FOLDERS.values():
             if MARKER in folder.title:
                 yield "folder", folder.title
-        for phone in outside_phones(self.chats):
+        for phone in (*outside_phones(self.chats), *OUTSIDE_PHONES):
             yield "phone", phone
+        for contact_folder in CONTACT_FOLDERS.values():
+            if MARKER in contact_folder.title:
+                yield "folder", contact_folder.title
+        for person in self.people:
+            for phone in planted_phones(self.contacts, person):
+                yield "phone", phone
 
     def deliver_messages(
         self, user_id: str, *, count: int = 1, at: datetime | None = None, subject: str | None = None
@@ -134,6 +158,18 @@ class Tenant:
             chat = self._chat(chat_id)
         return [message.id for message in self.chats.deliver(chat, count=count, ticks=self._ticks(at))]
 
+    def deliver_call(
+        self,
+        user_id: str,
+        *,
+        start: datetime | None = None,
+        duration: timedelta = timedelta(minutes=30),
+        guests: int = 1,
+    ) -> str:
+        """Lets a user hold a call with so many outsiders, begun at `start` (default: now); the id of its record."""
+        length = duration // timedelta(microseconds=1) * 10
+        return self.calls.deliver(self.person(user_id), start=self._ticks(start), duration=length, guests=guests).id
+
     def edit_chat_message(self, chat_id: str, message_id: str, *, at: datetime | None = None) -> None:
         """Changes the text of a chat message. Raises KeyError."""
         self._change(chat_id, message_id, ChangeKind.EDIT, at)
@@ -145,6 +181,62 @@ class Tenant:
     def delete_chat_message(self, chat_id: str, message_id: str, *, at: datetime | None = None) -> None:
         """Deletes a chat message: it stays listed with an empty body. Raises KeyError."""
         self._change(chat_id, message_id, ChangeKind.DELETION, at)
+
+    def deliver_channel_messages(
+        self,
+        *,
+        team_id: str,
+        channel_id: str | None = None,
+        reply_to: str | None = None,
+        count: int = 1,
+        at: datetime | None = None,
+    ) -> list[str]:
+        """Writes into a channel, named or the first one of the team, a millisecond apart from `at` on; their ids."""
+        team = self.teams.find(team_id)
+        channels = self.teams.hosted(team) if team is not None else ()
+        channel = next((each for each in channels if channel_id in (None, each.id)), None)
+        if channel is None:
+            raise KeyError("no such channel")
+        posts = self.posts.deliver(channel, count=count, ticks=self._ticks(at), reply_to=reply_to)
+        return [post.id for post in posts]
+
+    def edit_channel_message(self, channel_id: str, message_id: str, *, at: datetime | None = None) -> None:
+        """Changes the text of a channel message. Raises KeyError."""
+        self.posts.change(self._channel(channel_id), message_id, ChangeKind.EDIT, ticks=self._ticks(at))
+
+    def react_to_channel_message(self, channel_id: str, message_id: str, *, at: datetime | None = None) -> None:
+        """Adds a reaction to a channel message. Raises KeyError."""
+        self.posts.change(self._channel(channel_id), message_id, ChangeKind.REACTION, ticks=self._ticks(at))
+
+    def delete_channel_message(self, channel_id: str, message_id: str, *, at: datetime | None = None) -> None:
+        """Deletes a channel message: it stays listed with an empty body. Raises KeyError."""
+        self.posts.change(self._channel(channel_id), message_id, ChangeKind.DELETION, ticks=self._ticks(at))
+
+    def teams_of(self, kind: TeamKind) -> tuple[str, ...]:
+        """The ids of the teams of one kind."""
+        return tuple(team.id for team in self.teams.all() if team.kind is kind)
+
+    def remove_team(self, team_id: str) -> None:
+        """Deletes a team. Raises KeyError."""
+        self.teams.remove(team_id)
+
+    def deliver_contacts(
+        self, user_id: str, *, count: int = 1, folder: str = DEFAULT_CONTACTS, at: datetime | None = None
+    ) -> list[str]:
+        """New entries in an address book (folders: contacts suppliers nearby press); their immutable ids."""
+        made = self.contacts.add(self.person(user_id), count=count, folder=folder, ticks=self._ticks(at))
+        return [self.contacts.contact_id(contact, immutable=True) for contact in made]
+
+    def edit_contact(
+        self, user_id: str, contact_id: str, *, folder: str | None = None, at: datetime | None = None
+    ) -> None:
+        """Changes an entry of an address book, or moves it to another folder. Raises KeyError."""
+        contact = self.contacts.find(self.person(user_id), contact_id)
+        self.contacts.edit(contact, ticks=self._ticks(at), folder=folder and CONTACT_FOLDERS[folder].name)
+
+    def remove_contact(self, user_id: str, contact_id: str) -> None:
+        """Deletes an entry of an address book. Raises KeyError."""
+        self.contacts.remove(self.contacts.find(self.person(user_id), contact_id))
 
     def remove_message(self, user_id: str, message_id: str) -> None:
         """Deletes a message for good. Raises KeyError."""
@@ -178,6 +270,23 @@ class Tenant:
         """What rendering a chat or chat message needs."""
         return ChatContext(chats=self.chats, words=self.words, tenant_id=self.id, knows_new_members=knows_new_members)
 
+    def call_context(self) -> CallContext:
+        """What rendering a call record or an attendance report needs."""
+        return CallContext(people=self.people, words=self.words, tenant_id=self.id, now=self.clock.ticks)
+
+    def contact_context(self, *, immutable_ids: bool) -> ContactContext:
+        """What rendering a contact needs."""
+        return ContactContext(contacts=self.contacts, words=self.words, immutable_ids=immutable_ids)
+
+    def team_context(self, *, knows_new_members: bool = True) -> TeamContext:
+        """What rendering a team or channel needs."""
+        return TeamContext(
+            teams=self.teams,
+            tenant_id=self.id,
+            start_ticks=self.first_ticks,
+            knows_new_members=knows_new_members,
+        )
+
     def directory_context(self) -> DirectoryContext:
         """What rendering a user, a group or mailbox settings needs."""
         return DirectoryContext(noise=self.noise, words=self.words, start_ticks=self.first_ticks)
@@ -190,6 +299,13 @@ class Tenant:
         if chat is None:
             raise KeyError("no such chat")
         return chat
+
+    def _channel(self, channel_id: str) -> Channel:
+        for team in self.teams.all():
+            for channel in self.teams.hosted(team):
+                if channel.id == channel_id:
+                    return channel
+        raise KeyError("no such channel")
 
     def _ticks(self, at: datetime | None) -> int:
         return self.clock.ticks if at is None else to_ticks(at)

@@ -5,7 +5,7 @@ Retry-After in real seconds, whatever the tenant's clock says.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from connectors.emulator.counters import Counters
@@ -13,9 +13,20 @@ from connectors.emulator.errors import GraphError, throttled
 
 MAILBOX_REQUESTS_IN_FLIGHT = 4
 MAILBOX_REQUESTS_PER_10_MIN = 10_000
-TEAMS_PER_SECOND = {"chatMessages": 20, "getAllMessages": 200}
+_EXPORTS = ("getAllMessages", "getAllChannelMessages")
+TEAMS_PER_SECOND = {
+    "chatMessages": 20,
+    "channelMessages": 20,
+    "replies": 20,
+    "channels": 60,
+    **dict.fromkeys(_EXPORTS, 200),
+}
 TEAMS_OTHER_PER_SECOND = 30
 CHATS_PER_SECOND_AND_USER = 5
+PER_SECOND_AND_TEAM = 4
+CALL_REQUESTS = (1_500, 20.0)  # so many in so many seconds
+CALL_REQUESTS_OF_RECORD = (40, 20.0)
+CALL_REQUESTS_OF_KIND = {"callRecords": (40, 20.0), "pstnCalls": (50, 60.0), "directRoutingCalls": (50, 60.0)}
 _SMALL, _MEDIUM = 50, 500  # tenant sizes by number of users
 _RESOURCE_UNITS_PER_10_S = (3_500, 5_000, 8_000)
 _WARN_ABOVE = 0.8
@@ -70,20 +81,34 @@ class Throttles:
         recent.extend([self._monotonic()] * count)
         return len(recent)
 
-    def teams(self, kind: str, *, app_id: str, chat_id: str | None, user_id: str | None) -> None:
+    def teams(self, kind: str, *, app_id: str, keys: Mapping[str, str]) -> None:
         """Counts a request to Teams. Raises GraphError 429 where the rates are enforced and exceeded."""
         if not self._teams_rates:
             return
         limits: list[tuple[tuple[str, ...], int]] = [
             (("teams", app_id, kind), TEAMS_PER_SECOND.get(kind, TEAMS_OTHER_PER_SECOND))
         ]
-        if chat_id is not None:
-            limits.append((("chat", app_id, chat_id), 1))
-        if user_id is not None and kind == "chats":
-            limits.append((("chats-of", app_id, user_id), CHATS_PER_SECOND_AND_USER))
+        limits += [(("thread", app_id, keys[name]), 1) for name in ("chat", "channel") if name in keys]
+        if kind == "chats":
+            limits.append((("chats-of", app_id, keys["user"]), CHATS_PER_SECOND_AND_USER))
+        if "team" in keys and kind not in _EXPORTS:  # these have a limit of their own
+            limits.append((("team", app_id, keys["team"]), PER_SECOND_AND_TEAM))
         for key, limit in limits:
             if not self._within(key, limit, 1.0):
                 raise throttled("TooManyRequests", "Too many requests.", retry_after_s=1)
+
+    def calls(self, kind: str, *, app_id: str, record_id: str | None) -> None:
+        """Counts a request for calls or meetings. Raises GraphError 429 where the rates are enforced and exceeded."""
+        if not self._teams_rates:
+            return
+        limits: list[tuple[tuple[str, ...], int, float]] = [(("calls", app_id), *CALL_REQUESTS)]
+        if kind in CALL_REQUESTS_OF_KIND:
+            limits.append((("calls", app_id, kind), *CALL_REQUESTS_OF_KIND[kind]))
+        if record_id is not None:
+            limits.append((("call", app_id, record_id), *CALL_REQUESTS_OF_RECORD))
+        for key, limit, seconds in limits:
+            if not self._within(key, limit, seconds):
+                raise throttled("TooManyRequests", "Too many requests.", retry_after_s=int(seconds))
 
     def directory(self, units: int, *, app_id: str, tenant_id: str) -> dict[str, str]:
         """Takes resource units from the bucket; the headers that say so. Raises GraphError 429."""

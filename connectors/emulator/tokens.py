@@ -6,7 +6,7 @@ client's library dates them so.
 """
 
 import time
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 from uuid import uuid4
+
+import msgspec
 
 from connectors.emulator import jose
 from connectors.emulator.apps import FEDERATED_AUDIENCE, AppRegistration
@@ -56,6 +58,7 @@ class Grant:
     app: AppRegistration = field(repr=False)
     roles: tuple[str, ...]
     expires_at: float
+    understands_challenges: bool = False  # its request announced the client capability CP1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,6 +92,9 @@ class TokenService:
         self._secret = uuid4().bytes
         self._used_ids: set[str] = set()
         self._grants: dict[str, Grant] = {}
+        self._challenged: set[str] = set()
+        self._demanded: dict[str, Any] = {}  # claims of a challenge; empty before any
+        self._is_final = False
 
     def register(self, app: AppRegistration) -> None:
         """Makes an app known."""
@@ -126,7 +132,7 @@ class TokenService:
             message = f"Application with identifier '{form['client_id']}' was not found in the directory 'Alderbrook'."
             raise TokenRefusal(400, "unauthorized_client", 700016, message)
         self._check_credential(app, form, endpoint=endpoint)
-        return self._answer(app)
+        return self._answer(app, claims=_claims_asked_for(form.get("claims", "")))
 
     def check(self, authorization: str | None) -> Grant | None:
         """What the bearer of this header may do; None where the token is missing, foreign or expired."""
@@ -138,13 +144,24 @@ class TokenService:
             return None
         return grant
 
-    def revoke_all(self) -> None:
-        """Every token issued so far is worth nothing any more."""
+    def challenge(self, authorization: str) -> str | None:
+        """The claims, in base64, that a new token has to be asked for with; None where this one is no such case."""
+        is_challenged = authorization.partition(" ")[2] in self._challenged
+        return b64encode(msgspec.json.encode(self._demanded)).decode() if is_challenged else None
+
+    def revoke_all(self, *, for_good: bool = False) -> None:
+        """Every token issued so far is worth nothing any more; `for_good`: nor are later ones of clients that knew.
+
+        A client that announced to understand claims challenges gets one, others a plain 401.
+        """
+        self._demanded = {"access_token": {"nbf": {"essential": True, "value": uuid4().hex}}}
+        self._is_final = for_good
+        self._challenged |= {token for token, grant in self._grants.items() if grant.understands_challenges}
         self._grants.clear()
 
-    def _answer(self, app: AppRegistration) -> dict[str, Any]:
+    def _answer(self, app: AppRegistration, *, claims: Mapping[str, Any]) -> dict[str, Any]:
         lifetime, now = self.knobs.lifetime_s, self._clock.now.timestamp()
-        claims = {
+        contents = {
             "aud": self.knobs.audience,
             "iss": f"https://sts.windows.net/{self._tenant_id}/",
             "iat": int(now),
@@ -158,9 +175,15 @@ class TokenService:
             "ver": "1.0",
         }
         if app.roles:
-            claims["roles"] = list(app.roles)
-        token = jose.sign_with_secret(claims, secret=self._secret)
-        self._grants[token] = Grant(app=app, roles=tuple(app.roles), expires_at=now + lifetime)
+            contents["roles"] = list(app.roles)
+        token = jose.sign_with_secret(contents, secret=self._secret)
+        understands = "CP1" in claims.get("xms_cc", {}).get("values", ())
+        if understands and (self._is_final or not self._demanded.get("access_token", {}).items() <= claims.items()):
+            self._challenged.add(token)
+        else:
+            self._grants[token] = Grant(
+                app=app, roles=tuple(app.roles), expires_at=now + lifetime, understands_challenges=understands
+            )
         answer = {"token_type": "Bearer", "expires_in": lifetime - 1, "ext_expires_in": lifetime - 1}
         if self.knobs.refresh_in_s is not None:
             answer["refresh_in"] = self.knobs.refresh_in_s
@@ -259,6 +282,15 @@ def timestamp_now() -> str:
 def claims_of(access_token: str) -> dict[str, Any]:
     """The claims of an access token, for looking at."""
     return dict(jose.take_apart(access_token).claims)
+
+
+def _claims_asked_for(text: str) -> Mapping[str, Any]:
+    """What a token request says about the access token it wants. Raises TokenRefusal."""
+    try:
+        claims = msgspec.json.decode(text, type=dict[str, dict[str, Any]]) if text else {}
+    except msgspec.DecodeError:
+        raise TokenRefusal(400, "invalid_request", 90093, "The claims parameter is not well-formed.") from None
+    return claims.get("access_token", {})
 
 
 def _missing(name: str) -> TokenRefusal:

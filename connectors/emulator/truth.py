@@ -4,12 +4,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from connectors.emulator.call_records import render_call, render_participants, render_sessions
 from connectors.emulator.chat_records import CHAT, CHAT_MESSAGE, render_members
+from connectors.emulator.contacts import CONTACT
 from connectors.emulator.directory import GROUP, USER, Member, render_mailbox_settings
 from connectors.emulator.events import EVENT
 from connectors.emulator.messages import MESSAGE, render_message
+from connectors.emulator.online_meetings import render_meeting, render_report
 from connectors.emulator.people import Person
+from connectors.emulator.phone_calls import render_direct, render_pstn
 from connectors.emulator.profile import UNREADABLE
+from connectors.emulator.team_records import CHANNEL, CHANNEL_MESSAGE, TEAM
+from connectors.emulator.teams import Team
 from connectors.emulator.ticks import to_ticks
 
 if TYPE_CHECKING:
@@ -98,6 +104,85 @@ class Truth:
             for message in self._tenant.chats.messages(chat, since=first)
             if first <= message.created < last or first <= message.modified < last
         ]
+
+    def call_records(self, start: datetime, end: datetime) -> list[dict[str, Any]]:
+        """The records served now of calls that began in [start, end), with participants, sessions and segments."""
+        context = self._tenant.call_context()
+        return [
+            {
+                **render_call(call, context),
+                "participants_v2": render_participants(call, context),
+                "sessions": render_sessions(call, context, with_segments=True),
+            }
+            for call in self._tenant.calls.records(to_ticks(start), to_ticks(end))
+        ]
+
+    def pstn_calls(self, start: datetime, end: datetime) -> list[dict[str, Any]]:
+        """Rows of the PSTN log whose calls began in [start, end)."""
+        rows = self._tenant.phone_calls.shown(to_ticks(start), to_ticks(end), is_direct=False)
+        return [render_pstn(call) for call in rows]
+
+    def direct_routing_calls(self, start: datetime, end: datetime) -> list[dict[str, Any]]:
+        """Rows of the direct routing log whose calls began in [start, end)."""
+        rows = self._tenant.phone_calls.shown(to_ticks(start), to_ticks(end), is_direct=True)
+        return [render_direct(call) for call in rows]
+
+    def online_meetings(self, user_id: str) -> list[dict[str, Any]]:
+        """The meetings of an organizer that can be found now."""
+        person = self._tenant.person(user_id)
+        return [
+            render_meeting(meeting, self._tenant.words, self._tenant.id)
+            for meeting in self._tenant.online_meetings.of(person)
+            if meeting.organizer.number == person.number
+        ]
+
+    def attendance_reports(self, user_id: str, meeting_id: str) -> list[dict[str, Any]]:
+        """All reports of a meeting, the newest first, with their records. Raises KeyError."""
+        meeting = self._tenant.online_meetings.by_id(self._tenant.person(user_id), meeting_id)
+        if meeting is None:
+            raise KeyError("no such meeting")
+        held = self._tenant.online_meetings.reports(meeting)
+        return [render_report(call, self._tenant.call_context(), with_records=True) for call in held]
+
+    def contacts(self, user_id: str, *, immutable_ids: bool = True) -> list[dict[str, Any]]:
+        """Every contact of every folder of a mailbox."""
+        person = self._readable(user_id)
+        if person is None:
+            return []
+        context, selection = self._tenant.contact_context(immutable_ids=immutable_ids), CONTACT.selection(None)
+        return [CONTACT.render(contact, context, selection) for contact in self._tenant.contacts.of(person)]
+
+    def teams(self) -> list[dict[str, Any]]:
+        """Every team that can be opened."""
+        context, selection = self._tenant.team_context(), TEAM.selection(None)
+        return [TEAM.render(team, context, selection) for team in self._open_teams()]
+
+    def channels(self, team_id: str) -> list[dict[str, Any]]:
+        """The channels that a team hosts. Raises KeyError."""
+        team = self._tenant.teams.find(team_id)
+        if team is None:
+            raise KeyError("no such team")
+        context, selection = self._tenant.team_context(), CHANNEL.selection(None)
+        return [CHANNEL.render(channel, context, selection) for channel in self._tenant.teams.hosted(team)]
+
+    def channel_messages(
+        self, start: datetime, end: datetime, *, knows_new_members: bool = True
+    ) -> list[dict[str, Any]]:
+        """Every root and reply whose creation or last modification lies in [start, end)."""
+        first, last = to_ticks(start), to_ticks(end)
+        context = self._tenant.chat_context(knows_new_members=knows_new_members)
+        selection = CHANNEL_MESSAGE.selection(None)
+        return [
+            CHANNEL_MESSAGE.render(post, context, selection)
+            for team in self._open_teams()
+            for channel in self._tenant.teams.hosted(team)
+            for post in self._tenant.posts.of(channel)
+            if first <= post.created < last or first <= post.modified < last
+        ]
+
+    def _open_teams(self) -> list[Team]:
+        teams = self._tenant.teams
+        return [team for team in teams.all() if teams.find(team.id) is not None]
 
     def _readable(self, user_id: str) -> Person | None:
         person = self._tenant.person(user_id)

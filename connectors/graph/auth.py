@@ -44,12 +44,14 @@ class Tokens:
         scope: str,
         known_authority: bool,
         network: Network,
+        continuous_access: bool = False,
         patience_s: float = SERVICE_PATIENCE_S,
         clock: GraphClock | None = None,
         issuer: Issuer | None = None,
     ) -> None:
         """`authority`: scheme and host; `known_authority`: it is one of Microsoft's own, not an override.
 
+        `continuous_access` is off by default: see `connectors.graph.challenge`.
         `patience_s` bounds how long a fault that may pass is waited for.
         """
         self._issuer = issuer or MsalIssuer(
@@ -60,11 +62,13 @@ class Tokens:
             scope=scope,
             known_authority=known_authority,
             network=network,
+            continuous_access=continuous_access,
         )
         self._patience_s = patience_s
         self._clock = clock or GraphClock()
         self._lock = asyncio.Lock()
         self._held: _Held | None = None
+        self._claims = ""
         self._invalidated_s: deque[float] = deque(maxlen=MOST_INVALIDATIONS)
 
     async def token(self) -> str:
@@ -82,8 +86,11 @@ class Tokens:
                 return held.value  # renewed while we waited
             return (await self._renewed(held)).value
 
-    def invalidate(self, refused: str) -> None:
-        """Graph did not accept this token: the next call gets a new one, unless too many were asked for."""
+    def invalidate(self, refused: str, *, claims: str = "") -> None:
+        """Graph did not accept this token: the next call gets a new one, unless too many were asked for.
+
+        `claims`: what Graph demands of the new one.
+        """
         if self._held is None or self._held.value != refused:
             return  # already replaced
         now_s = self._clock.monotonic()
@@ -91,6 +98,7 @@ class Tokens:
         if oldest_s is None or now_s - oldest_s > INVALIDATION_PERIOD_S:
             self._invalidated_s.append(now_s)
             self._held = None
+            self._claims = claims
 
     def _valid(self) -> _Held | None:
         held = self._held
@@ -100,7 +108,7 @@ class Tokens:
         started_s = self._clock.monotonic()
         while True:
             try:
-                issued = await asyncio.to_thread(self._issuer.issue)
+                issued = await asyncio.to_thread(self._issuer.issue, self._claims)
             except NotIssued as failure:
                 now_s = self._clock.monotonic()
                 if held is not None and now_s < held.ends_at_s:
@@ -111,6 +119,7 @@ class Tokens:
                     raise failure.refusal from None
                 await self._clock.sleep(pause_s)
             else:
+                self._claims = ""
                 self._held = _holding(issued, now_s=self._clock.monotonic())
                 return self._held
 

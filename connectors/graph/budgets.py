@@ -6,8 +6,8 @@ length sees at most burst + period/interval units, which the arithmetic below ma
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 from connectors.graph import limits
 from connectors.graph.traffic import Draw, Limit, Service
@@ -18,10 +18,11 @@ SWEEP_EVERY = 4_096  # reservations between two removals of the paces nobody has
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most `units` in any `period_s` seconds."""
+    """At most `units` in any `period_s` seconds, of which `burst` may go at once (None: the usual share)."""
 
     units: float
     period_s: float
+    burst: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +38,31 @@ class Budgets:
     teams_export: Rate = Rate(limits.TEAMS_EXPORT_REQUESTS_PER_S, 1)
     teams_chat: Rate = Rate(limits.TEAMS_REQUESTS_PER_S_PER_CHAT, 1)
     teams_chat_list: Rate = Rate(limits.TEAMS_CHAT_LISTS_PER_S_PER_USER, 1)
+    teams_chat_messages: Rate = Rate(limits.TEAMS_CHAT_MESSAGES_REQUESTS_PER_S, 1)
+    teams_channels: Rate = Rate(limits.TEAMS_CHANNELS_REQUESTS_PER_S, 1)
+    teams_channel_messages: Rate = Rate(limits.TEAMS_CHANNEL_MESSAGES_REQUESTS_PER_S, 1)
+    # A team is asked three things a night, each once: they need not wait for each other.
+    teams_team: Rate = Rate(limits.TEAMS_REQUESTS_PER_S_PER_TEAM, 1, burst=3)
     call_record_list: Rate = Rate(limits.CALL_RECORD_LISTS_PER_20_S, 20)
+    call_record: Rate = Rate(limits.CALL_RECORDS_REQUESTS_PER_20_S, 20)
+    call_log: Rate = Rate(limits.CALL_LOG_REQUESTS_PER_60_S_PER_COLLECTION, 60)
+    meeting: Rate = Rate(limits.MEETING_REQUESTS_PER_S, 1)
 
     per_mailbox_in_flight: int = limits.MAILBOX_REQUESTS_IN_FLIGHT
     # Upper ends of the adaptive concurrency; it starts at a quarter of them and finds its own level.
     outlook_in_flight: int = 128
     directory_in_flight: int = 16
     teams_in_flight: int = 64
-    calls_in_flight: int = 8
+    calls_in_flight: int = 32
+    meetings_in_flight: int = 8
+
+    @classmethod
+    def unpaced(cls) -> Self:
+        """For a tenant of one's own, the emulated one: nothing is held back, refusals and fences still count."""
+        rates: dict[str, Any] = {
+            each.name: Rate(1_000_000, 1) for each in fields(cls) if isinstance(each.default, Rate)
+        }
+        return cls(**rates)
 
     def share(self, part: float) -> Self:
         """The same budgets for one of several consumers, which takes `part` (0 to 1] of each."""
@@ -61,10 +79,17 @@ class Budgets:
             Limit.TEAMS_EXPORT: self.teams_export,
             Limit.TEAMS_CHAT: self.teams_chat,
             Limit.TEAMS_CHAT_LIST: self.teams_chat_list,
+            Limit.TEAMS_CHAT_MESSAGES: self.teams_chat_messages,
+            Limit.TEAMS_CHANNELS: self.teams_channels,
+            Limit.TEAMS_CHANNEL_MESSAGES: self.teams_channel_messages,
+            Limit.TEAMS_TEAM: self.teams_team,
             Limit.CALL_RECORD_LIST: self.call_record_list,
+            Limit.CALL_RECORD: self.call_record,
+            Limit.CALL_LOG: self.call_log,
+            Limit.MEETING: self.meeting,
         }
         rate = rates[limit]
-        return Rate(rate.units * (1 - self.margin) * self.part, rate.period_s)
+        return replace(rate, units=rate.units * (1 - self.margin) * self.part)
 
     def in_flight(self, service: Service) -> int:
         """The most requests of a service that may ever be open at once."""
@@ -73,6 +98,7 @@ class Budgets:
             Service.DIRECTORY: self.directory_in_flight,
             Service.TEAMS: self.teams_in_flight,
             Service.CALLS: self.calls_in_flight,
+            Service.MEETINGS: self.meetings_in_flight,
         }
         return max(1, int(highest[service] * self.part))
 
@@ -115,4 +141,6 @@ class _Cell:
         if rate.units < 2:  # one at a time: there is no room for a burst beside the steady flow
             return cls(1, rate.period_s / min(rate.units, 1))
         burst = max(1.0, BURST_SHARE * rate.units)
+        if rate.burst is not None:
+            burst = max(burst, min(rate.burst, rate.units - 0.5))
         return cls(burst, rate.period_s / (rate.units - burst))

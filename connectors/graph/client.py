@@ -23,6 +23,8 @@ from isal import isal_zlib
 from tenacity import AsyncRetrying, retry_if_exception
 from yarl import URL
 
+from connectors.graph.budgets import Budgets
+from connectors.graph.challenge import demanded_claims
 from connectors.graph.clock import GraphClock
 from connectors.graph.errors import Disposition, Refusal, classify, fault
 from connectors.graph.links import API_VERSION, Links
@@ -55,8 +57,8 @@ class TokenSource(Protocol):
         """A token that is valid now. Raises SourceRefused when there is none to be had."""
         ...
 
-    def invalidate(self, refused: str) -> None:
-        """Graph did not accept this token: the next call gets a new one."""
+    def invalidate(self, refused: str, *, claims: str = "") -> None:
+        """Graph did not accept this token: the next call gets a new one, asked for with `claims` if there are any."""
         ...
 
 
@@ -69,6 +71,16 @@ class HttpOptions:
     total_s: float = 300.0  # a body that never ends
     body_bytes: int = 64 * MIB  # after decompression; a page of 1,000 messages without bodies has 1.3 MB
     connections: int = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manners:
+    """How patiently Graph is asked, and by which clock; None: as the module concerned has it by default."""
+
+    retry: RetryPolicy | None = None
+    http: HttpOptions | None = None
+    clock: GraphClock | None = None
+    budgets: Budgets | None = None
 
 
 @dataclass(slots=True)
@@ -90,6 +102,7 @@ class Ask:
     prefer: Callable[[], tuple[str, ...]] = tuple
     headers: Mapping[str, str] = field(default_factory=dict)
     size: PageSize | None = None
+    is_resizable: bool = False  # `url` asks for as many items as `size` says at that moment
 
 
 class GraphClient:
@@ -158,7 +171,9 @@ class GraphClient:
             Refusal: Graph refuses, or the budgets are spent.
             SourceRefused: there is no token.
         """
-        tries = Tries(self._policy, budget, ask.size, self._clock)
+        if budget.is_over:  # a collection without end is made of good answers
+            raise Refusal(UNIT_DEADLINE_PASSED, UNIT_DEADLINE_PASSED.code)
+        tries = Tries(self._policy, budget, ask.size, self._clock, is_resizable=ask.is_resizable)
         attempts = AsyncRetrying(
             sleep=self._clock.sleep, retry=retry_if_exception(tries.again), wait=tries.pause, reraise=True
         )
@@ -185,7 +200,7 @@ class GraphClient:
                         pause_s = refusal.retry_after_s or refusal.row.pause_s or None
                         admission.refused(retry_after_s=pause_s, scope=APP_SCOPE if refusal.is_app_wide else None)
                     elif refusal.row.then is Disposition.TOKEN and not tries.has_new_token:
-                        self._tokens.invalidate(token)
+                        self._tokens.invalidate(token, claims=refusal.claims)
                     raise
                 admission.succeeded()
             return decode(body, tries.is_lenient)
@@ -238,6 +253,7 @@ class GraphClient:
             request_id=request_id,
             retry_after_s=parse_retry_after(headers.get("Retry-After"), now=self._clock.now()),
             throttle_scope=headers.get("x-ms-throttle-scope", ""),
+            claims=demanded_claims(headers.getall("WWW-Authenticate", [])) if response.status == 401 else "",
         )
 
 

@@ -13,7 +13,7 @@ permissions.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum, auto
 
 from connectors.graph.error_body import Stated, checked_request_id, safe_code
@@ -33,6 +33,7 @@ class Disposition(StrEnum):
 
     RETRY = "retry"  # the same request again, with back-off
     SMALLER_PAGE = "smaller_page"  # the same, and after two failures half the page
+    ISOLATE = "isolate"  # an item is damaged: smaller pages until it is alone, and on behind it
     THROTTLE = "throttle"  # wait behind the fence; costs time, not attempts
     TOKEN = "token"  # noqa: S105 - a word, not a secret: drop the token, get a new one, try once more
     RESTART = "restart"  # read the collection anew from its first page
@@ -72,12 +73,15 @@ class Row:
     pause_s: float = 0.0  # back-off never shorter than this
 
 
-RETRY, SMALLER_PAGE, THROTTLE, TOKEN, RESTART, GIVE_UP = Disposition
+RETRY, SMALLER_PAGE, ISOLATE, THROTTLE, TOKEN, RESTART, GIVE_UP = Disposition
 
 BUSY_STORE_PAUSE_S = 20.0  # a mailbox is moved, or its store is busy: a matter of minutes
 BANDWIDTH_PAUSE_S = 120.0
 UNKNOWN_404_RETRIES = 2
+DAMAGED_ITEM_RETRIES = 1
 CONFLICT_RETRIES = 1
+
+CLAIMS_CHALLENGE = "insufficient_claims"  # said by the header WWW-Authenticate, not by the body
 
 TABLE: tuple[Row, ...] = (
     # 400: our mistake, except a page token that died
@@ -95,6 +99,7 @@ TABLE: tuple[Row, ...] = (
     Row(401, "", TOKEN, End.REFUSED),
     Row(None, "InvalidAuthenticationToken", TOKEN, End.REFUSED),
     Row(401, "unauthenticated", TOKEN, End.REFUSED),
+    Row(401, CLAIMS_CHALLENGE, TOKEN, End.REFUSED),
     Row(None, "Authorization_IdentityNotFound", GIVE_UP, End.REFUSED),
     Row(401, "AuthenticationError", TOKEN, End.NO_MAILBOX),  # Exchange's catch-all for users without a licence
     Row(401, "Unauthorized", TOKEN, End.NO_MAILBOX),
@@ -162,9 +167,9 @@ TABLE: tuple[Row, ...] = (
     Row(500, "UnknownError", RETRY, End.SERVICE_ERROR),
     Row(None, "ErrorInternalServerError", RETRY, End.SERVICE_ERROR),
     Row(None, "ErrorInternalServerTransientError", RETRY, End.SERVICE_ERROR),
-    Row(None, "ErrorCorruptData", SMALLER_PAGE, End.SERVICE_ERROR),
-    Row(None, "ErrorInvalidRecipients", SMALLER_PAGE, End.SERVICE_ERROR),
-    Row(None, "ErrorCannotOpenFileAttachment", SMALLER_PAGE, End.SERVICE_ERROR),
+    Row(None, "ErrorCorruptData", ISOLATE, End.SERVICE_ERROR, retries=DAMAGED_ITEM_RETRIES),
+    Row(None, "ErrorInvalidRecipients", ISOLATE, End.SERVICE_ERROR, retries=DAMAGED_ITEM_RETRIES),
+    Row(None, "ErrorCannotOpenFileAttachment", ISOLATE, End.SERVICE_ERROR, retries=DAMAGED_ITEM_RETRIES),
     Row(None, "ErrorMailboxStoreUnavailable", RETRY, End.SERVICE_ERROR, pause_s=BUSY_STORE_PAUSE_S),
     Row(None, "ErrorServerBusy", RETRY, End.SERVICE_ERROR, pause_s=BUSY_STORE_PAUSE_S),
     Row(None, "ErrorMailboxMoveInProgress", RETRY, End.SERVICE_ERROR, pause_s=BUSY_STORE_PAUSE_S),
@@ -227,6 +232,7 @@ class Refusal(GraphError):
     roles: tuple[str, ...] = ()
     retry_after_s: float | None = None
     is_app_wide: bool = False  # the throttle concerns the application in all tenants
+    claims: str = field(default="", repr=False)  # JSON that a new token has to be asked for with
 
     def __str__(self) -> str:
         return f"{self.status or 'no answer'} {self.code}"
@@ -245,8 +251,10 @@ def classify(
     request_id: str = "",
     retry_after_s: float | None = None,
     throttle_scope: str = "",
+    claims: str = "",
 ) -> Refusal:
     """What an answer other than 200 means. `throttle_scope`: the header x-ms-throttle-scope of the directory.
+    `claims`: those that a claims challenge demands.
 
     A failure that names a Retry-After is a throttle: it costs time behind the fence, not attempts.
     """
@@ -255,6 +263,8 @@ def classify(
     if status < 300:
         return fault("unexpected_status", status=status, request_id=request_id)
     stated = Stated.of(body)
+    if claims:
+        stated = replace(stated, codes=(*stated.codes, CLAIMS_CHALLENGE))
     row = _row_for(status, stated)
     code = row.code if row else safe_code(stated.codes[-1]) if stated.codes else f"http_{status}"
     is_known = row is not None or not stated.codes
@@ -270,6 +280,7 @@ def classify(
         roles=stated.roles,
         retry_after_s=retry_after_s,
         is_app_wide=throttle_scope.lower().startswith("application/"),
+        claims=claims,
     )
 
 
@@ -321,6 +332,10 @@ _REFUSED: Mapping[str, tuple[str, str]] = {
     "accessdenied": (
         "The tenant's subscription has lapsed",
         "Renew the Microsoft 365 subscription of the tenant, or remove the tenant from the configuration",
+    ),
+    CLAIMS_CHALLENGE: (
+        "Microsoft Graph refuses the application although its token is new",
+        "Look in Entra whether the application is disabled or risky, or kept out by Conditional Access",
     ),
     "untrusted_certificate": (
         "The TLS certificate of Microsoft Graph, or of a proxy in between, is not trusted",

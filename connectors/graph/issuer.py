@@ -4,9 +4,12 @@ MSAL (measured on 1.39) shapes this module:
   it reads the authority's discovery document in its constructor, so that is made late and in the same thread;
   `verify=` is overruled by REQUESTS_CA_BUNDLE, so it gets a session of ours;
   it replays refusals from a cache of its own: 429 and 5xx for their Retry-After or 5 s, a 400 for 60 s;
-  a refusal is a dictionary with `error`, a status of 500 and above an exception.
+  a refusal is a dictionary with `error`, a status of 500 and above an exception;
+  an answer that is no JSON goes to its log as it is, and may hold a token: its log is not let out.
 """
 
+import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -35,6 +38,12 @@ READ_S = 30.0
 REPLAYED_400_S = 61.0  # just longer than MSAL replays what it was answered
 REPLAYED_5XX_S = 6.0
 LONGEST_REPLAY_S = 3_600.0
+NONSENSE = "token_service_makes_no_sense"
+CHALLENGES_UNDERSTOOD = "CP1"  # https://learn.microsoft.com/entra/identity-platform/claims-challenge (checked 2026-11)
+
+_msal_log = logging.getLogger("msal")
+_msal_log.setLevel(logging.CRITICAL + 1)
+_msal_log.propagate = False  # should anybody set its level again
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +68,9 @@ class NotIssued(Exception):
 class Issuer(Protocol):
     """Gets one token; blocking, one call at a time. Raises NotIssued."""
 
-    def issue(self) -> Issued: ...
+    def issue(self, claims: str = "") -> Issued:
+        """A token; `claims` is the JSON that a claims challenge demands of it."""
+        ...
 
 
 class MsalIssuer:
@@ -75,26 +86,33 @@ class MsalIssuer:
         scope: str,
         known_authority: bool,
         network: Network,
+        continuous_access: bool = False,
     ) -> None:
+        """`continuous_access`: tell Entra that we understand claims challenges."""
         self._credential = credential
         self._client_id = client_id
         self._authority = f"{authority.rstrip('/')}/{tenant_id}"
         self._scope = scope
         self._known_authority = known_authority
         self._network = network
+        self._capabilities = [CHALLENGES_UNDERSTOOD] if continuous_access else None
         self._session: TokenSession | None = None
         self._application: msal.ConfidentialClientApplication | None = None
 
-    def issue(self) -> Issued:
+    def issue(self, claims: str = "") -> Issued:
         """A token straight from the service, never from MSAL's cache."""
         try:
-            answer = self._ask()
+            answer = self._ask(claims)
         except SourceRefused as no_assertion:
             raise NotIssued(no_assertion) from None
         except (requests.RequestException, MsalServiceError):
             raise self._unavailable("token_service_unavailable") from None
-        except ValueError as error:  # MSAL's constructor: no discovery document, or one without sense
-            raise self._no_authority(error) from None
+        except ValueError as error:
+            if isinstance(error, json.JSONDecodeError) or isinstance(error.__context__, json.JSONDecodeError):
+                raise self._unavailable(NONSENSE) from None  # cut off on the way, or a web page of some proxy
+            raise self._no_authority(error) from None  # MSAL's constructor: no discovery document
+        except (RuntimeError, LookupError, TypeError, AttributeError):  # how MSAL stumbles over a redirect, a list
+            raise self._unavailable(NONSENSE) from None
         finally:
             if self._session is not None:
                 self._session.close()  # its connections would idle for an hour; the session itself stays usable
@@ -103,12 +121,12 @@ class MsalIssuer:
             raise self._refused(answer)
         return Issued(token, _seconds(answer.get("expires_in")) or 0.0, _seconds(answer.get("refresh_in")))
 
-    def _ask(self) -> Mapping[str, object]:
-        if isinstance(self._credential, ManagedIdentity):
+    def _ask(self, claims: str) -> Mapping[str, object]:
+        if isinstance(self._credential, ManagedIdentity):  # Entra does not challenge managed identities
             return self._ask_machine(self._credential)
-        return self._ask_entra(self._credential)
+        return self._ask_entra(self._credential, claims)
 
-    def _ask_entra(self, credential: ClientSecret | Certificate | Assertion) -> Mapping[str, object]:
+    def _ask_entra(self, credential: ClientSecret | Certificate | Assertion, claims: str) -> Mapping[str, object]:
         if self._application is None:
             self._session = self._session or self._network.session(connect_s=CONNECT_S, read_s=READ_S)
             self._application = msal.ConfidentialClientApplication(
@@ -117,9 +135,12 @@ class MsalIssuer:
                 authority=self._authority,
                 instance_discovery=None if self._known_authority else False,
                 http_client=self._session,
+                client_capabilities=self._capabilities,
             )
         self._application.remove_tokens_for_client()
-        answer: Mapping[str, object] = self._application.acquire_token_for_client([self._scope])
+        answer: Mapping[str, object] = self._application.acquire_token_for_client(
+            [self._scope], claims_challenge=claims or None
+        )
         return answer
 
     def _ask_machine(self, identity: ManagedIdentity) -> Mapping[str, object]:

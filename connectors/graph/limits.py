@@ -44,6 +44,8 @@ REPLIES_PAGE_ITEMS = 50
 # Members of all chats of one answer together when `$expand=members` is used; the rest is silently missing.
 # https://learn.microsoft.com/graph/api/chat-list
 CHATS_EXPANDED_MEMBERS = 25
+# https://learn.microsoft.com/graph/api/teams-list (no published maximum)
+TEAMS_PAGE_ITEMS = 50
 # https://learn.microsoft.com/graph/api/chats-getallmessages (the page's examples)
 EXPORTED_MESSAGES_PAGE_ITEMS = 50
 
@@ -102,3 +104,5 @@ CALL_RECORD_REQUESTS_PER_20_S_PER_RECORD = 40
 CALL_LOG_REQUESTS_PER_60_S = 200
 CALL_LOG_REQUESTS_PER_60_S_PER_COLLECTION = 50
 MEETINGS_PER_USER_PER_MONTH = 2_000
+# Nothing is published for reading online meetings and attendance reports: a guess, which refusals correct.
+MEETING_REQUESTS_PER_S = 20

@@ -1,19 +1,21 @@
 """Which URLs may be asked for: our own requests, and next links that lead to the same place.
 
 A bearer token opens the whole tenant, so it travels to the configured scheme, host and port only. Next links
-are opaque and are followed byte for byte: Microsoft changes key syntax, casing and parameter names in them.
+are opaque and are followed byte for byte: Microsoft changes key syntax, casing and parameter names in them. But
+never the identifiers in their path: a link to someone else's data would put it under the wrong owner.
     https://learn.microsoft.com/graph/paging (checked 2026-11)
 """
 
 import re
 from collections.abc import Mapping
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from yarl import URL
 
 from connectors.graph.errors import fault
 
 API_VERSION = "v1.0"
+_GUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _NEVER_IN_A_LINK = re.compile(r"[\x00-\x20\\\x7f]")  # parsers disagree about them: the door to another host
 
 
@@ -31,11 +33,12 @@ class Links:
         text = f"{self._origin}/{self._version}/{path}" + (f"?{options}" if options else "")
         return URL(text, encoded=True)
 
-    def following(self, link: str) -> URL:
-        """The URL of a next link, byte for byte.
+    def following(self, link: str, *, path: str) -> URL:
+        """The URL of a next link, byte for byte; `path` is that of the request whose answer held it.
 
         Raises:
-            Refusal: the link leads elsewhere, or names no user (`users//`, a known fault of the service).
+            Refusal: the link leads elsewhere (to another host, tenant, user), or names no user (`users//`, a known
+                fault of the service).
         """
         # A documented sample of the call records API carries this marker inside its path.
         link = link.replace("/$metadata#", "/", 1)
@@ -51,7 +54,7 @@ class Links:
                 and url.password is None
                 and not url.raw_fragment
                 and url.raw_path.lower().startswith(f"/{self._version}/".lower())
-                and "/../" not in url.raw_path
+                and ".." not in unquote(url.raw_path).split("/")
             )
         except ValueError:
             raise fault("foreign_next_link") from None
@@ -59,7 +62,14 @@ class Links:
             raise fault("foreign_next_link")
         if "users//" in url.raw_path.lower():
             raise fault("next_link_without_user")
+        if _guids(url.raw_path) != _guids(path):
+            raise fault("foreign_next_link")
         return url
+
+
+def _guids(path: str) -> set[str]:
+    """The identifiers of users, groups, teams, calls: of whatever stands behind the form of a path."""
+    return {guid.lower() for guid in _GUID.findall(unquote(path))}
 
 
 _SAFE_IN_QUERY = "$,:/()'"  # allowed as they are in a query, and Graph's documents show them plainly

@@ -23,6 +23,7 @@ from pipeline.model import Page
 
 T = TypeVar("T")
 
+MOST_DAMAGED = 100  # records of one collection that Graph cannot read itself; with more of them it is not the records
 MOST_EMPTY_PAGES = 1_000  # in a row; a collection that ends with more of them does not end
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -45,47 +46,36 @@ class Request:
     prefer: tuple[str, ...] = ()  # repeated on every page: a next link does not remember headers
     headers: Mapping[str, str] = field(default_factory=dict)
     page_items: int | None = None  # asked for with $top; None where the endpoint has no pages to size
-    sizes_by_header: bool = False  # Outlook: later pages can be made smaller by Prefer: odata.maxpagesize
+    # Outlook: later pages can be made smaller by Prefer: odata.maxpagesize, and $skip begins behind so many records.
+    sizes_by_header: bool = False
 
 
 async def read_pages(
-    client: GraphClient, request: Request, *, budget: UnitBudget, size: PageSize | None
+    client: GraphClient, request: Request, *, budget: UnitBudget, size: PageSize | None, since: str | None = None
 ) -> AsyncIterator[Page]:
-    """Every page that holds records, in Graph's order.
+    """Every page that holds records, in Graph's order; with `since`, a next link, those from there on.
+
+    A record that Outlook cannot read itself comes as an empty page with `damaged`, and the others around it come.
 
     Raises:
         CollectionBroken: read the collection again from its first page, with what `size` has learnt.
         Refusal: Graph refuses, or answers without sense.
     """
-    followed: set[int] = set()
-    empty_pages = 0
-
-    def first() -> URL:
-        top = {} if size is None else {"$top": str(size.items)}
-        return client.links.first(request.path, {**request.query, **top})
-
-    ask = Ask(url=first, traffic=request.traffic, prefer=lambda: request.prefer, headers=request.headers, size=size)
+    course = _Course(client, request, size, since=since)
     while True:
         try:
-            records, link = await client.fetch(ask, decode=_page, budget=budget)
-            following = client.links.following(link) if link is not None else None
+            records, link = await client.fetch(course.ask, decode=_page, budget=budget)
+            following = client.links.following(link, path=request.path) if link is not None else None
         except Refusal as refusal:
-            if _needs_new_start(refusal, size, is_first=not followed):
-                raise CollectionBroken(refusal) from None
-            raise
-        if _is_empty(records):
-            empty_pages += 1  # such a page may ask to try the same link once more
-        else:
-            empty_pages = 0
+            if course.leaves_out(refusal):
+                yield Page(b"[]", damaged=1)
+            continue
+        if not _is_empty(records):
             yield Page(records)
-            if link is not None and hash(link) in followed:
-                raise fault("repeated_next_link")
-        if following is None or link is None:
+        course.take(records, link)
+        if following is None:
             return
-        if empty_pages > MOST_EMPTY_PAGES:
-            raise fault("endless_empty_pages")
-        followed.add(hash(link))
-        ask = replace(ask, url=partial(_same, following), prefer=partial(_prefer, request, size))
+        course.follow(following)
 
 
 async def read_object(client: GraphClient, request: Request, *, budget: UnitBudget) -> Page:
@@ -112,15 +102,89 @@ def typed(page: Page, decoder: "msgspec.json.Decoder[list[T]]") -> list[T]:
         raise UnitFailed(FailReason.BAD_ANSWER, code="unexpected_record") from None
 
 
-def _needs_new_start(refusal: Refusal, size: PageSize | None, *, is_first: bool) -> bool:
-    """Whether reading the collection anew may get past this refusal."""
-    if refusal.row.then is Disposition.RESTART:
-        return True
-    if is_first:
-        return False
-    if refusal.row.end in (End.ITEM_GONE, End.MAYBE_GONE):
-        return True  # a page cannot be gone; whether its mailbox is, the first page tells
-    return refusal.row.then is Disposition.SMALLER_PAGE and size is not None and size.is_reduced
+class _Course:
+    """Where in a collection we are, and what to ask for next."""
+
+    def __init__(self, client: GraphClient, request: Request, size: PageSize | None, *, since: str | None) -> None:
+        self._client = client
+        self._request = request
+        self._size = size
+        self._since = since
+        self._items_at_start = 0 if size is None else size.items
+        self._followed: set[int] = set()
+        self._empty_pages = 0
+        self._passed = 0  # records behind us, counted where $skip can make use of it
+        self._damaged = 0  # those among them that could not be had
+        self.ask = self._beginning()
+
+    def take(self, records: bytes, link: str | None) -> None:
+        """Note what a page brought. Raises: Refusal, where the collection has no end."""
+        if _is_empty(records):
+            self._empty_pages += 1  # such a page may ask to try the same link once more
+            if self._empty_pages > MOST_EMPTY_PAGES:
+                raise fault("endless_empty_pages")
+        else:
+            self._empty_pages = 0
+            if link is not None and hash(link) in self._followed:
+                raise fault("repeated_next_link")
+            if self._request.sizes_by_header:
+                self._passed += len(_records.decode(records))
+        self._followed.add(hash(link))
+
+    def follow(self, link: URL) -> None:
+        """Ask for the next page."""
+        prefer = partial(_prefer, self._request, self._size)
+        self.ask = replace(self._beginning(), url=partial(_same, link), prefer=prefer, is_resizable=False)
+
+    def leaves_out(self, refusal: Refusal) -> bool:
+        """Whether the next record is left out, being damaged; if not, fewer are asked for, to find it.
+
+        Raises:
+            CollectionBroken, Refusal: there is no way on from here.
+        """
+        size = self._size
+        if refusal.row.then is Disposition.ISOLATE and size is not None and self._request.sizes_by_header:
+            is_alone = not size.halve()
+            if is_alone:
+                self._damaged += 1
+                if self._damaged > MOST_DAMAGED:
+                    raise refusal
+                self._passed += 1
+                size.restore()
+            self.ask = replace(self._beginning(), url=partial(self._at, self._passed))
+            return is_alone
+        if self._needs_new_start(refusal):
+            raise CollectionBroken(refusal) from None
+        raise refusal
+
+    def _needs_new_start(self, refusal: Refusal) -> bool:
+        """Whether reading the collection anew may get past this refusal."""
+        if refusal.row.then is Disposition.RESTART:
+            return True
+        if not self._followed:
+            return False
+        if refusal.row.end in (End.ITEM_GONE, End.MAYBE_GONE):
+            return True  # a page cannot be gone; whether its mailbox is, the first page tells
+        is_smaller = self._size is not None and self._size.items < self._items_at_start
+        return refusal.row.then is Disposition.SMALLER_PAGE and is_smaller
+
+    def _beginning(self) -> Ask:
+        return Ask(
+            url=partial(self._at, 0),
+            traffic=self._request.traffic,
+            prefer=lambda: self._request.prefer,
+            headers=self._request.headers,
+            size=self._size,
+            is_resizable=self._since is None,
+        )
+
+    def _at(self, place: int) -> URL:
+        request = self._request
+        if self._since is not None:
+            return self._client.links.following(self._since, path=request.path)
+        top = {} if self._size is None else {"$top": str(self._size.items)}
+        skip = {"$skip": str(place)} if place else {}
+        return self._client.links.first(request.path, {**request.query, **top, **skip})
 
 
 def _same(url: URL) -> URL:
@@ -140,10 +204,15 @@ def _prefer(request: Request, size: PageSize | None) -> tuple[str, ...]:
 class _Envelope(msgspec.Struct):
     value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     next_link: str | None = msgspec.field(name="@odata.nextLink", default=None)
+    # Documented for these two collections, also where they are not expanded.
+    # https://learn.microsoft.com/graph/api/callrecords-callrecord-list-sessions (checked 2026-11)
+    next_sessions: str | None = msgspec.field(name="sessions@odata.nextLink", default=None)
+    next_participants: str | None = msgspec.field(name="participants_v2@odata.nextLink", default=None)
     error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 _envelopes = msgspec.json.Decoder(_Envelope)
+_records = msgspec.json.Decoder(list[msgspec.Raw])  # to count them
 
 
 def _page(body: bytes, lenient: bool) -> tuple[bytes, str | None]:
@@ -154,7 +223,8 @@ def _page(body: bytes, lenient: bool) -> tuple[bytes, str | None]:
     records = bytes(envelope.value)
     if not records.startswith(b"["):
         raise fault("missing_value")
-    return records, envelope.next_link
+    links = (envelope.next_link, envelope.next_sessions, envelope.next_participants)
+    return records, next((link for link in links if link is not None), None)  # an empty link is one that leads nowhere
 
 
 def _object(body: bytes, lenient: bool) -> bytes:

@@ -54,22 +54,32 @@ class UnitBudget(Patience):
 class PageSize:
     """How many items to ask for: half after repeated failures, back to the wish after a run of successes."""
 
-    def __init__(self, wish: int) -> None:
+    def __init__(self, wish: int, *, begin_with: int | None = None) -> None:
         self._wish = wish
         self._failures = 0
         self._successes = 0
-        self.items = wish
+        self.items = min(wish, begin_with or wish)
 
     @property
     def is_reduced(self) -> bool:
         return self.items < self._wish
 
-    def failed(self) -> None:
+    def failed(self) -> bool:
+        """Whether that made it smaller."""
         self._successes = 0
         self._failures += 1
-        if self._failures >= SHRINK_AFTER:
-            self._failures = 0
-            self.items = max(1, self.items // 2)
+        return self._failures >= SHRINK_AFTER and self.halve()
+
+    def halve(self) -> bool:
+        """Half as many from now on; False where it is one already."""
+        self._failures = self._successes = 0
+        before, self.items = self.items, max(1, self.items // 2)
+        return self.items < before
+
+    def restore(self) -> None:
+        """As wished for again: what made it small is behind us."""
+        self._failures = self._successes = 0
+        self.items = self._wish
 
     def succeeded(self) -> None:
         self._failures = 0
@@ -80,13 +90,49 @@ class PageSize:
                 self.items = min(self._wish, self.items * 2)
 
 
+class SizeHabit:
+    """What one collection has learnt of its page size, for the next ones of the dataset: they need not learn it anew.
+
+    After a run of collections that came through with it, twice as many are tried again.
+    """
+
+    def __init__(self) -> None:
+        self._items: int | None = None  # None: as wished for
+        self._came_through = 0
+
+    def page_size(self, wish: int) -> PageSize:
+        """For a collection that is about to be read."""
+        return PageSize(wish, begin_with=self._items)
+
+    def note(self, size: PageSize) -> None:
+        """A collection came through with this size at its end."""
+        if size.is_reduced and (self._items is None or size.items < self._items):
+            self._items = size.items
+            self._came_through = 0
+        elif self._items is not None:
+            self._came_through += 1
+            if self._came_through >= GROW_AFTER:
+                self._came_through = 0
+                self._items = self._items * 2 if size.is_reduced else None
+
+
 class Tries:
     """The attempts at one page; `again` and `pause` are tenacity's questions."""
 
-    def __init__(self, policy: RetryPolicy, budget: UnitBudget, size: PageSize | None, clock: GraphClock) -> None:
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        budget: UnitBudget,
+        size: PageSize | None,
+        clock: GraphClock,
+        *,
+        is_resizable: bool = False,
+    ) -> None:
+        """`is_resizable`: the next attempt asks for as many items as `size` then says, whatever came before."""
         self._policy = policy
         self._budget = budget
         self._size = size
+        self._is_resizable = is_resizable
         self._clock = clock
         self._failures = 0
         self._malformed = 0
@@ -114,7 +160,9 @@ class Tries:
                 return first
             case Disposition.THROTTLE:
                 return True  # the admission decides, which knows the fence and what is left of the budget
-            case Disposition.RETRY | Disposition.SMALLER_PAGE:
+            case Disposition.ISOLATE if self._size is not None and self._size.items > 1:
+                return False  # to find the item is the caller's business; only what is left alone is asked for twice
+            case Disposition.RETRY | Disposition.SMALLER_PAGE | Disposition.ISOLATE:
                 return self._count(error.row)
 
     def pause(self, state: RetryCallState) -> float:
@@ -135,7 +183,9 @@ class Tries:
         if row.code == "malformed_json":
             self._malformed += 1
         if row.then is Disposition.SMALLER_PAGE and self._size is not None:
-            self._size.failed()
+            is_smaller = self._size.failed()
+            if is_smaller and self._is_resizable:
+                self._failures = 1  # half the page is another question, with retries of its own
         return self._failures <= (self._policy.retries if row.retries is None else row.retries)
 
 

@@ -7,14 +7,14 @@ budgets and page size of such a unit are remembered until then, so that no unit 
 MOST_RESTARTS times anew.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from connectors.graph.client import GraphClient
-from connectors.graph.errors import End, Refusal, outcome
+from connectors.graph.errors import Disposition, End, Refusal, outcome
 from connectors.graph.paging import CollectionBroken, Request, read_object, read_pages
-from connectors.graph.retry import PageSize, UnitBudget
+from connectors.graph.retry import PageSize, SizeHabit, UnitBudget
 from pipeline.errors import FailReason, UnitFailed, UnitReadAgain
 from pipeline.model import Page, Principal, PrincipalKind, Unit
 from pipeline.ports import RowFilter
@@ -55,26 +55,31 @@ class Collection:
 
 
 @dataclass(slots=True)
-class _Reading:
+class Reading:
     """What is known of a unit while it is being read."""
 
     budget: UnitBudget
+    habit: SizeHabit = field(default_factory=SizeHabit)
     restarts: int = 0
-    sizes: dict[int, PageSize] = field(default_factory=dict)  # by the request's place in the unit
+    sizes: dict[str, PageSize] = field(default_factory=dict, repr=False)  # by the request's path
 
-    def size(self, place: int, request: Request) -> PageSize | None:
+    def size(self, request: Request) -> PageSize | None:
+        """How many items to ask for; what a collection has taught holds when it is read anew."""
         if request.page_items is None:
             return None
-        return self.sizes.setdefault(place, PageSize(request.page_items))
+        if request.path not in self.sizes:
+            self.sizes[request.path] = self.habit.page_size(request.page_items)
+        return self.sizes[request.path]
 
 
 class GraphSource:
-    """A `pipeline.ports.Source` made of a declaration and a client."""
+    """A `pipeline.ports.Source` made of a declaration and a client; others say how by overriding `read`."""
 
     def __init__(self, collection: Collection, client: GraphClient) -> None:
         self._collection = collection
         self._client = client
-        self._interrupted: dict[Unit, _Reading] = {}
+        self._interrupted: dict[Unit, Reading] = {}
+        self._habit = SizeHabit()
 
     @property
     def dataset(self) -> str:
@@ -129,15 +134,18 @@ class GraphSource:
             UnitSkipped, UnitFailed, DatasetDenied, SourceRefused: as `pipeline.errors` describes.
             UnitReadAgain: drop the pages and call again; at most MOST_RESTARTS times for one unit.
         """
-        reading = self._interrupted.pop(unit, None) or _Reading(self._client.budget())
+        reading = self._interrupted.pop(unit, None) or Reading(self._client.budget(), self._habit)
         given = False
         while True:
             try:
-                async for page in self._read(unit, reading):
+                async for page in self.read(unit, reading):
                     given = True
                     yield page
             except CollectionBroken as broken:
-                reading.restarts += 1
+                if (
+                    broken.refusal.row.then is not Disposition.SMALLER_PAGE
+                ):  # each of those asks for less than the one before
+                    reading.restarts += 1
                 if reading.restarts > MOST_RESTARTS:
                     code, request_id = broken.refusal.code, broken.refusal.request_id
                     raise UnitFailed(FailReason.SERVICE_ERROR, code=code, request_id=request_id) from None
@@ -149,16 +157,36 @@ class GraphSource:
             else:
                 return
 
-    async def _read(self, unit: Unit, reading: _Reading) -> AsyncIterator[Page]:
-        collection = self._collection
-        for place, request in enumerate(collection.requests(unit)):
+    async def whole(self, unit: Unit) -> list[Page]:
+        """All pages of a collection that has to be known in full. Raises: as `pages`, but for UnitReadAgain."""
+        while True:
             try:
-                if collection.single:
-                    yield await read_object(self._client, request, budget=reading.budget)
-                    continue
-                size = reading.size(place, request)
-                async for page in read_pages(self._client, request, budget=reading.budget, size=size):
-                    yield page
-            except Refusal as refusal:
-                if not (collection.may_be_missing and refusal.row.end is End.ITEM_GONE):
-                    raise
+                return [page async for page in self.pages(unit)]
+            except UnitReadAgain:
+                continue  # `pages` bounds it
+
+    async def read(self, unit: Unit, reading: Reading) -> AsyncIterator[Page]:
+        """The pages of all requests of the unit, one after the other.
+
+        Raises:
+            Refusal, CollectionBroken: `pages` knows what they mean.
+        """
+        for request in self._collection.requests(unit):
+            async for page in self.answers(request, reading):
+                yield page
+
+    async def answers(self, request: Request, reading: Reading) -> AsyncGenerator[Page, None]:
+        """The pages of one request. Raises: as `read`."""
+        collection = self._collection
+        try:
+            if collection.single:
+                yield await read_object(self._client, request, budget=reading.budget)
+                return
+            size = reading.size(request)
+            async for page in read_pages(self._client, request, budget=reading.budget, size=size):
+                yield page
+            if size is not None:
+                reading.habit.note(size)
+        except Refusal as refusal:
+            if not (collection.may_be_missing and refusal.row.end is End.ITEM_GONE):
+                raise

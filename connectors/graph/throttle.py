@@ -12,6 +12,7 @@ One governor belongs to one run and is used on one event loop.
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,7 +31,8 @@ MOST_REPEATS = 20  # growth stops there; a power without end would overflow
 LONGEST_PAUSE_S = 600.0  # how long such growth may make a fence; a longer Retry-After is kept as it is
 PAUSE_JITTER = 0.1  # fences end a little later than asked, and not all at the same moment
 SPREAD_SCOPES = 3  # refusals of so many mailboxes or chats ...
-SPREAD_S = 30.0  # ... within so many seconds are the service's, not the mailboxes'
+SPREAD_S = 30.0  # ... within so many seconds ...
+SPREAD_SHARE = 0.3  # ... are the service's, where they are so large a part of what was sent; else the mailboxes'
 
 
 class FenceTooLong(GraphError):
@@ -87,7 +89,7 @@ class Governor:
         self._mailboxes = _MailboxSlots(self._budgets.mailbox_in_flight)
         self._fences: dict[Scope, _Fence] = {}
         self._services = {service: _Adaptive(self._budgets.in_flight(service)) for service in Service}
-        self._refused_lately: dict[Service, deque[tuple[float, Scope]]] = {service: deque() for service in Service}
+        self._lately = {service: _Lately() for service in Service}
         self.waited_s = 0.0  # behind fences, all callers together
 
     @asynccontextmanager
@@ -106,8 +108,10 @@ class Governor:
                 if self._fence_of(traffic) is None:
                     break
                 service.places.give_back()  # a fence went up while we queued
+            now_s = self._clock.monotonic()
+            self._lately[traffic.service].sent(now_s=now_s)
             try:
-                yield Admission(self, traffic, self._clock.monotonic())
+                yield Admission(self, traffic, now_s)
             finally:
                 service.places.give_back()
 
@@ -140,7 +144,9 @@ class Governor:
         elif started_s >= fence.until_s:
             fence.repeats += 1  # somebody waited the fence out and was refused again
         fence.until_s = max(fence.until_s, now_s + self._pause(retry_after_s, fence.repeats))
-        if scope.kind in (ScopeKind.APP, ScopeKind.SERVICE) or self._is_widespread(traffic.service, scope, now_s):
+        lately = self._lately[traffic.service]
+        lately.refused(scope, now_s=now_s)
+        if scope.kind in (ScopeKind.APP, ScopeKind.SERVICE) or lately.is_refused_widely:
             self._services[traffic.service].halve(started_s=started_s, now_s=now_s)
 
     def _pause(self, retry_after_s: float | None, repeats: int) -> float:
@@ -149,13 +155,6 @@ class Governor:
             return max(SHORTEST_PAUSE_S, self._clock.random() * min(LONGEST_PAUSE_S, PAUSE_BASE_S * growth))
         pause = max(retry_after_s, min(LONGEST_PAUSE_S, retry_after_s * growth))
         return pause * (1 + PAUSE_JITTER * self._clock.random())
-
-    def _is_widespread(self, service: Service, scope: Scope, now_s: float) -> bool:
-        lately = self._refused_lately[service]
-        lately.append((now_s, scope))
-        while lately[0][0] < now_s - SPREAD_S:
-            lately.popleft()
-        return len({refused for _, refused in lately}) >= SPREAD_SCOPES
 
     async def _turn(self, traffic: Traffic) -> None:
         now_s = self._clock.monotonic()
@@ -192,6 +191,37 @@ class _Fence:
         self.until_s = 0.0
         self.repeats = 0
         self.callers = 0
+
+
+class _Lately:
+    """What was sent to a service within SPREAD_S, and which scopes it refused.
+
+    Requests count from the moment they are sent: a refusal is quicker than an answer, and would seem the rule.
+    """
+
+    def __init__(self) -> None:
+        self._sent_s: deque[float] = deque()
+        self._refusals: deque[tuple[float, Scope]] = deque()
+
+    def sent(self, *, now_s: float) -> None:
+        self._sent_s.append(now_s)
+        while self._sent_s[0] < now_s - SPREAD_S:
+            self._sent_s.popleft()
+
+    def refused(self, scope: Scope, *, now_s: float) -> None:
+        self._refusals.append((now_s, scope))
+        while self._refusals[0][0] < now_s - SPREAD_S:
+            self._refusals.popleft()
+
+    @property
+    def is_refused_widely(self) -> bool:
+        """Whether so many are refused, in so many places, that it is not the places but our number.
+
+        By more than chance explains: the first few requests say little.
+        """
+        sent, scopes = len(self._sent_s), {scope for _, scope in self._refusals}
+        chance = 2 * math.sqrt(sent * SPREAD_SHARE * (1 - SPREAD_SHARE))
+        return len(scopes) >= SPREAD_SCOPES and len(self._refusals) >= sent * SPREAD_SHARE + chance
 
 
 class _Places:

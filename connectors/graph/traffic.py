@@ -20,6 +20,7 @@ class Service(StrEnum):
     DIRECTORY = "directory"
     TEAMS = "teams"
     CALLS = "calls"
+    MEETINGS = "meetings"
 
 
 class ScopeKind(StrEnum):
@@ -53,7 +54,14 @@ class Limit(StrEnum):
     TEAMS_EXPORT = "teams_export"
     TEAMS_CHAT = "teams_chat"
     TEAMS_CHAT_LIST = "teams_chat_list"
+    TEAMS_CHAT_MESSAGES = "teams_chat_messages"
+    TEAMS_CHANNELS = "teams_channels"
+    TEAMS_CHANNEL_MESSAGES = "teams_channel_messages"
+    TEAMS_TEAM = "teams_team"
     CALL_RECORD_LIST = "call_record_list"
+    CALL_RECORD = "call_record"
+    CALL_LOG = "call_log"
+    MEETING = "meeting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,5 +112,44 @@ def chat_traffic(chat_id: str) -> Traffic:
     return Traffic(Service.TEAMS, Scope(ScopeKind.CHAT, chat_id), draws)
 
 
+def chat_messages_traffic(chat_id: str) -> Traffic:
+    """A page of the messages of one chat."""
+    draws = (Draw(Limit.TEAMS_CHAT_MESSAGES), Draw(Limit.TEAMS_CHAT, chat_id))
+    return Traffic(Service.TEAMS, Scope(ScopeKind.CHAT, chat_id), draws)
+
+
+def team_traffic(team_id: str) -> Traffic:
+    """A request about one team."""
+    draws = (Draw(Limit.TEAMS), Draw(Limit.TEAMS_TEAM, team_id))
+    return Traffic(Service.TEAMS, service_scope(Service.TEAMS), draws)
+
+
+def channels_traffic(team_id: str) -> Traffic:
+    """The list of the channels of one team."""
+    draws = (Draw(Limit.TEAMS_CHANNELS), Draw(Limit.TEAMS_TEAM, team_id))
+    return Traffic(Service.TEAMS, service_scope(Service.TEAMS), draws)
+
+
+def channel_messages_traffic(team_id: str, channel_id: str) -> Traffic:
+    """A page of the messages, or of replies, of one channel."""
+    draws = (
+        Draw(Limit.TEAMS_CHANNEL_MESSAGES),
+        Draw(Limit.TEAMS_TEAM, team_id),
+        Draw(Limit.TEAMS_CHAT, channel_id),
+    )
+    return Traffic(Service.TEAMS, Scope(ScopeKind.CHAT, channel_id), draws)
+
+
+TEAMS_LIST_TRAFFIC = Traffic(Service.TEAMS, service_scope(Service.TEAMS), (Draw(Limit.TEAMS),))
 TEAMS_EXPORT_TRAFFIC = Traffic(Service.TEAMS, service_scope(Service.TEAMS), (Draw(Limit.TEAMS_EXPORT),))
-CALL_RECORD_LIST_TRAFFIC = Traffic(Service.CALLS, service_scope(Service.CALLS), (Draw(Limit.CALL_RECORD_LIST),))
+CALL_RECORD_LIST_TRAFFIC = Traffic(
+    Service.CALLS, service_scope(Service.CALLS), (Draw(Limit.CALL_RECORD), Draw(Limit.CALL_RECORD_LIST))
+)
+# One record is limited too, to 40 requests in 20 seconds; its pages are asked for one after the other and stay below.
+CALL_RECORD_TRAFFIC = Traffic(Service.CALLS, service_scope(Service.CALLS), (Draw(Limit.CALL_RECORD),))
+MEETING_TRAFFIC = Traffic(Service.MEETINGS, service_scope(Service.MEETINGS), (Draw(Limit.MEETING),))
+
+
+def call_log_traffic(log: str) -> Traffic:
+    """A page of a log of calls with the telephone network; each log has a budget of its own."""
+    return Traffic(Service.CALLS, service_scope(Service.CALLS), (Draw(Limit.CALL_LOG, log),))

@@ -10,6 +10,8 @@ from config.load import load_settings
 from config.model import CONNECTOR_NAMES, Settings
 from config.secrets import SecretReader
 from connectors.emulator import Emulator, Tenant
+from connectors.graph.budgets import Budgets
+from connectors.graph.client import Manners
 from pipeline.app import equip, utc_now
 from pipeline.cli.console import Globals, out
 from pipeline.cli.display import live_progress
@@ -22,7 +24,8 @@ from pipeline.run import Outcome, Request, export
 from pipeline.telemetry import Log
 
 SEED = 1
-HISTORY = timedelta(days=30)
+EAGER = Manners(budgets=Budgets.unpaced())  # nobody shares the embedded tenant
+HISTORY = timedelta(days=14)
 MARKER = ".m365-export-demo"  # names a folder as ours: nothing else is ever overwritten
 
 
@@ -56,7 +59,9 @@ async def _export(folder: Path, users: int, log: Log, progress: Progress) -> lis
     tenant = Tenant(seed=SEED, users=users, now=utc_now(), history=HISTORY)
     async with Emulator(tenant, host="127.0.0.1", port=0) as emulator:
         settings, reader = _settings(emulator, folder)
-        async with equip(settings, reader=reader, kind=RunKind.RUN, log=log, progress=progress) as equipment:
+        async with equip(
+            settings, reader=reader, kind=RunKind.RUN, log=log, progress=progress, manners=EAGER
+        ) as equipment:
             return await export(equipment, Request(kind=RunKind.RUN))
 
 

@@ -1,4 +1,4 @@
-"""Microsoft Teams: chats with their members, and chat messages, each exported once.
+"""Chats with their members, and chat messages, each exported once.
 
   teams_chats          GET /users/{id}/chats and GET /chats/{id}/members
                        https://learn.microsoft.com/graph/api/chat-list
@@ -7,59 +7,63 @@
                        https://learn.microsoft.com/graph/api/chats-getallmessages
 (all checked 2026-11)
 
-Everything is returned to every member, so one member reads each chat (`connectors.chat_roster`); who it is gets
+Everything is returned to every member, so one member reads each chat (`connectors.msft_teams.roster`); who it is gets
 settled before the first unit, by listing the chats of all users once.
 Members are asked for chat by chat: `$expand=members` ends silently at 25 members for all chats of a page. Only chats
 that were created, renamed or changed members in the window are exported again, which their list tells.
 Messages come from the export function: 200 requests a second instead of one for each chat. It is asked without
 an upper bound, since a message that was edited later would otherwise miss the window of its creation; whether a
 message belongs to the window is checked afterwards, by its creation and its last modification.
-Neither endpoint supports $select. System messages need the opt-in to enumeration members beyond the known ones:
-https://learn.microsoft.com/graph/best-practices-concept#handling-future-members-in-evolvable-enumerations
+
+Where the tenant refuses the function (`connectors.msft_teams.export_function`), messages are read chat by chat:
+                       GET /chats/{id}/messages
+                       https://learn.microsoft.com/graph/api/chat-list-messages (checked 2026-11)
+newest change first, down to the beginning of the window. `$filter` works there only beside `$orderby` on the same
+property and is ignored without a word otherwise, so it is not relied upon. Every chat is asked for: the time of its
+last message would tell of new messages, but not of a reaction to an old one. A chat that is gone by then, or that
+another tenant keeps to itself, holds nothing.
+Neither endpoint supports $select.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 
 import msgspec
 
 from config.instants import format_instant
-from connectors.chat_roster import Failure, ListedChat, Roster, RosterBuilder
 from connectors.graph.client import GraphClient
 from connectors.graph.connector import Select
 from connectors.graph.errors import End, Refusal, outcome
-from connectors.graph.limits import CHATS_PAGE_ITEMS, EXPORTED_MESSAGES_PAGE_ITEMS
+from connectors.graph.limits import CHAT_MESSAGES_PAGE_ITEMS, CHATS_PAGE_ITEMS, EXPORTED_MESSAGES_PAGE_ITEMS
 from connectors.graph.links import segments
 from connectors.graph.paging import CollectionBroken, Request, read_pages, typed
-from connectors.graph.source import MOST_RESTARTS, Collection, GraphSource
-from connectors.graph.traffic import TEAMS_EXPORT_TRAFFIC, chat_list_traffic, chat_traffic
+from connectors.graph.side_by_side import side_by_side
+from connectors.graph.source import MOST_RESTARTS, Collection, GraphSource, Reading
+from connectors.graph.traffic import TEAMS_EXPORT_TRAFFIC, chat_list_traffic, chat_messages_traffic, chat_traffic
+from connectors.msft_teams.export_function import ExportFunction
+from connectors.msft_teams.names import NAME, UNKNOWN_MEMBERS
+from connectors.msft_teams.roster import Failure, Instant, ListedChat, Roster, RosterBuilder
 from connectors.options import ConnectorOptions
 from pipeline.errors import (
     DatasetDenied,
     FailReason,
     SkipReason,
-    SourceRefused,
     UnitFailed,
-    UnitReadAgain,
     UnitSkipped,
 )
-from pipeline.model import MICROSECOND, Page, Principal, PrincipalKind, Unit
+from pipeline.model import MICROSECOND, Page, Principal, PrincipalKind, Unit, Window
 from pipeline.ports import Preparation, RowFilter, Source
 
-NAME = "msft-teams"
-UNKNOWN_MEMBERS = ("include-unknown-enum-members",)
 LISTERS = 16  # users whose chats are listed at the same time; the governor keeps the rate
+READERS = 8  # chats of one user whose members or messages are read at the same time
 PREVIEW = "lastMessagePreview"  # comes only when it is expanded
-UNREADABLE_MEMBERS = frozenset({End.ITEM_GONE, End.MAYBE_GONE, End.FORBIDDEN, End.OUT_OF_POLICY, End.DELETED})
+MODIFIED = "lastModifiedDateTime"
+UNREADABLE = frozenset({End.ITEM_GONE, End.MAYBE_GONE, End.FORBIDDEN, End.OUT_OF_POLICY, End.DELETED})
 
 
-def connector(client: GraphClient, *, select: Select, options: ConnectorOptions) -> "TeamsConnector":
-    """The chats of all users in scope."""
-    return TeamsConnector(client, select=select, options=options)
-
-
-class TeamsConnector:
-    """A `pipeline.ports.Connector` that has to know all chats before it reads any."""
+class Chats:
+    """The part of the connector that has to know all chats before it reads any."""
 
     name = NAME
 
@@ -84,51 +88,35 @@ class TeamsConnector:
             roster, failures = await self._listed(users)
             saved = await asyncio.to_thread(roster.to_bytes, failed=failures)
         self._rota.roster = roster
-        failed: dict[Principal, UnitSkipped | UnitFailed] = {}
+        failed: dict[tuple[str, Principal], UnitSkipped | UnitFailed] = {}
         for user in users:
             if (failure := failures.get(user.id)) is not None:
-                failed[user] = _error_of(failure)
+                error = _error_of(failure)
             elif not roster.knows(user.id):  # new since the interrupted run began: the next run's
-                failed[user] = UnitSkipped(SkipReason.OUT_OF_SCOPE, code="not_in_roster")
+                error = UnitSkipped(SkipReason.OUT_OF_SCOPE, code="not_in_roster")
+            else:
+                continue
+            failed |= {(source.dataset, user): error for source in self.sources}
         return Preparation(saved=saved, failed=failed)
 
     async def _listed(self, users: Sequence[Principal]) -> tuple[Roster, Mapping[str, Failure]]:
         builder = RosterBuilder(user.id for user in users)
         failures: dict[str, Failure] = {}
-        waiting = iter(enumerate(builder.users))
-        refused: BaseException | None = None
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(LISTERS):
-                    group.create_task(self._list_users(waiting, builder, failures))
-        except* (DatasetDenied, SourceRefused) as causes:
-            refused = causes.exceptions[0]
-        if refused is not None:
-            raise refused
-        return await asyncio.to_thread(builder.roster), failures  # seconds for millions of chats
 
-    async def _list_users(
-        self, waiting: Iterator[tuple[int, str]], builder: RosterBuilder, failures: dict[str, Failure]
-    ) -> None:
-        for place, user_id in waiting:
+        async def learn(place_and_user: tuple[int, str]) -> None:
+            """Nothing of a user is learnt unless the list of chats is complete."""
+            place, user_id = place_and_user
+            unit = Unit("teams_chats", Principal(PrincipalKind.USER, user_id))
             try:
-                builder.learn(place, await self._chats_of(user_id))
-            except (DatasetDenied, SourceRefused):
+                pages = await self._list.whole(unit)
+                builder.learn(place, [chat for page in pages for chat in typed(page, _listed_chats)])
+            except DatasetDenied:
                 raise
             except (UnitSkipped, UnitFailed) as error:
                 failures[user_id] = _failure_of(error)
 
-    async def _chats_of(self, user_id: str) -> list[ListedChat]:
-        """All chats of a user; nothing of them is learnt unless the list is complete."""
-        unit = Unit("teams_chats", Principal(PrincipalKind.USER, user_id))
-        while True:
-            chats: list[ListedChat] = []
-            try:
-                async for page in self._list.pages(unit):
-                    chats += typed(page, _listed_chats)
-            except UnitReadAgain:
-                continue  # the source bounds it
-            return chats
+        await side_by_side(learn, enumerate(builder.users), at_most=LISTERS)
+        return await asyncio.to_thread(builder.roster), failures  # seconds for millions of chats
 
 
 class Rota:
@@ -163,15 +151,17 @@ class ChatSource(GraphSource):
             return
         async for page in super().pages(unit):
             chats = [
-                await self._with_members(raw, chat)
+                (raw, chat)
                 for raw, chat in _raw_chats(page)
                 if roster.reads(user_id, chat.id) and (window is None or chat.changed_in(window))
             ]
             if chats:
-                yield Page(b"[" + b",".join(chats) + b"]")
+                with_members = await side_by_side(self._with_members, chats, at_most=READERS)
+                yield Page(b"[" + b",".join(with_members) + b"]")
 
-    async def _with_members(self, raw: bytes, chat: ListedChat) -> bytes:
+    async def _with_members(self, raw_and_chat: tuple[bytes, ListedChat]) -> bytes:
         """The chat's own bytes with its members spliced in; without them where they cannot be read."""
+        raw, chat = raw_and_chat
         members = await self._members_of.read(chat.id)
         if members is None:
             return raw
@@ -199,7 +189,7 @@ class MemberReader:
                 refusal = broken.refusal
                 continue
             except Refusal as refused:
-                if refused.row.end in UNREADABLE_MEMBERS:
+                if refused.row.end in UNREADABLE:
                     return None
                 raise outcome(refused, roles=self._roles) from None
             return b"[" + b",".join(members) + b"]"
@@ -207,35 +197,87 @@ class MemberReader:
 
 
 class MessageSource(GraphSource):
-    """The messages of all chats of a user, of which those in chats he reads are kept."""
+    """The messages of all chats of a user, of which those in chats the user reads are kept."""
 
     def __init__(self, collection: Collection, client: GraphClient, rota: Rota) -> None:
         super().__init__(collection, client)
         self._rota = rota
+        self._export = ExportFunction()
 
     def filter(self, unit: Unit) -> RowFilter:
         """Keeps the messages of the chats this user reads."""
         roster, user_id = self._rota.roster, unit.principal.id
         return RowFilter("chatId", lambda chat_id: roster.reads(user_id, chat_id))
 
-    async def pages(self, unit: Unit) -> AsyncIterator[Page]:
-        """As `GraphSource.pages`; nothing is asked for a user whose chats others read."""
+    async def read(self, unit: Unit, reading: Reading) -> AsyncIterator[Page]:
+        """By the export function, or chat by chat; nothing is asked for a user whose chats others read."""
         if not self._rota.roster.reads_any(unit.principal.id):
             return
-        async for page in super().pages(unit):
+        refused: Refusal | None = None
+        if self._export.is_offered:
+            try:
+                async for page in super().read(unit, reading):
+                    yield page
+            except Refusal as refusal:
+                if not self._export.may_be_replaced(refusal):
+                    raise
+                refused = refusal
+            else:
+                self._export.answered()
+                return
+        async for page in self._one_by_one(unit, reading):
             yield page
+        if refused is not None:
+            self._export.replaced(refused)
+
+    async def _one_by_one(self, unit: Unit, reading: Reading) -> AsyncIterator[Page]:
+        roster, user_id = self._rota.roster, unit.principal.id
+
+        async def messages(chat: ListedChat) -> list[Page]:
+            return await self._changed_messages(chat.id, unit, reading)
+
+        async for page in self.answers(_chat_list(user_id), reading):
+            own = [chat for chat in typed(page, _listed_chats) if roster.reads(user_id, chat.id)]
+            for few in range(0, len(own), READERS):  # no more than theirs is held at once
+                for pages in await side_by_side(messages, own[few : few + READERS], at_most=READERS):
+                    for each in pages:
+                        yield each
+
+    async def _changed_messages(self, chat_id: str, unit: Unit, reading: Reading) -> list[Page]:
+        """The pages of one chat down to the first message that changed before the window."""
+        request = Request(
+            path=segments("chats", chat_id, "messages"),
+            query={"$filter": f"{MODIFIED} gt {_just_before(unit)}", "$orderby": f"{MODIFIED} desc"},
+            traffic=chat_messages_traffic(chat_id),
+            prefer=UNKNOWN_MEMBERS,
+            page_items=CHAT_MESSAGES_PAGE_ITEMS,
+        )
+        pages: list[Page] = []
+        try:
+            async with aclosing(self.answers(request, reading)) as answers:
+                async for page in answers:
+                    pages.append(page)
+                    if any(message.changed_before(unit.window) for message in typed(page, _listed_messages)):
+                        break
+        except Refusal as refusal:
+            if refusal.row.end not in UNREADABLE:
+                raise
+        return pages
+
+
+def _chat_list(user_id: str, *, expand: str = "") -> Request:
+    return Request(
+        path=segments("users", user_id, "chats"),
+        query={"$expand": expand} if expand else {},
+        traffic=chat_list_traffic(user_id),
+        prefer=UNKNOWN_MEMBERS,
+        page_items=CHATS_PAGE_ITEMS,
+    )
 
 
 def _chats(options: ConnectorOptions, *, expand: str) -> Collection:
     def requests(unit: Unit) -> Iterable[Request]:
-        user_id = unit.principal.id
-        yield Request(
-            path=segments("users", user_id, "chats"),
-            query={"$expand": expand} if expand else {},
-            traffic=chat_list_traffic(user_id),
-            prefer=UNKNOWN_MEMBERS,
-            page_items=CHATS_PAGE_ITEMS,
-        )
+        yield _chat_list(unit.principal.id, expand=expand)
 
     return Collection(
         dataset="teams_chats",
@@ -252,12 +294,9 @@ def _chats(options: ConnectorOptions, *, expand: str) -> Collection:
 
 def _messages(options: ConnectorOptions) -> Collection:
     def requests(unit: Unit) -> Iterable[Request]:
-        if unit.window is None:
-            raise ValueError("chat messages are read by window")
-        after = format_instant(unit.window.start - MICROSECOND)
         yield Request(
             path=segments("users", unit.principal.id, "chats", "getAllMessages"),
-            query={"$filter": f"lastModifiedDateTime gt {after}"},
+            query={"$filter": f"{MODIFIED} gt {_just_before(unit)}"},
             traffic=TEAMS_EXPORT_TRAFFIC,
             prefer=UNKNOWN_MEMBERS,
             page_items=EXPORTED_MESSAGES_PAGE_ITEMS,
@@ -271,8 +310,22 @@ def _messages(options: ConnectorOptions) -> Collection:
         roles=("Chat.Read.All",),
         windowed=True,
         settle=options.settle_teams,
-        instants=("createdDateTime", "lastModifiedDateTime"),
+        instants=("createdDateTime", MODIFIED),
     )
+
+
+def _just_before(unit: Unit) -> str:
+    if unit.window is None:
+        raise ValueError("chat messages are read by window")
+    return format_instant(unit.window.start - MICROSECOND)
+
+
+class _ListedMessage(msgspec.Struct, rename="camel", frozen=True):
+    last_modified_date_time: Instant | None = None
+
+    def changed_before(self, window: Window | None) -> bool:
+        modified = self.last_modified_date_time
+        return window is not None and modified is not None and modified < window.start
 
 
 def _raw_chats(page: Page) -> Iterator[tuple[bytes, ListedChat]]:
@@ -295,3 +348,4 @@ def _error_of(failure: Failure) -> UnitSkipped | UnitFailed:
 
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
 _listed_chats = msgspec.json.Decoder(list[ListedChat])
+_listed_messages = msgspec.json.Decoder(list[_ListedMessage])

@@ -1,0 +1,105 @@
+"""The connector: parts that are prepared one after the other, each answering for its own datasets.
+
+A missing permission for chats must not cost the channels, so a part that is refused denies its datasets only.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from connectors.graph.client import GraphClient
+from connectors.graph.connector import Select
+from connectors.msft_teams.calls import calls
+from connectors.msft_teams.chats import Chats
+from connectors.msft_teams.meetings import meeting_links, meetings
+from connectors.msft_teams.names import NAME
+from connectors.msft_teams.teams import Teams
+from connectors.options import ConnectorOptions
+from pipeline.errors import DatasetDenied, FailReason, SourceRefused, UnitFailed, UnitSkipped
+from pipeline.model import Principal
+from pipeline.ports import Connector, Learner, Preparation, Source
+
+
+def connector(client: GraphClient, *, select: Select, options: ConnectorOptions) -> "TeamsConnector":
+    """All of Teams."""
+    links = meeting_links()
+    return TeamsConnector(
+        {
+            "teams": Teams(client, select=select, options=options),
+            "chats": Chats(client, select=select, options=options),
+            "calls": calls(client, options=options),
+            "meetings": meetings(client, links=links, options=options),
+        },
+        learners=(links,),
+    )
+
+
+class TeamsConnector:
+    """A `pipeline.ports.Connector` made of others; what one of them saves is kept under the name it has here."""
+
+    name = NAME
+
+    def __init__(self, parts: Mapping[str, Connector], *, learners: Sequence[Learner] = ()) -> None:
+        self._parts = parts
+        self.learners = learners
+        self.sources: Sequence[Source] = tuple(source for part in parts.values() for source in part.sources)
+
+    async def prepare(self, users: Sequence[Principal], *, saved: bytes | None) -> Preparation:
+        """Prepare every part; one that is refused denies its own datasets, also when an interrupted run goes on."""
+        kept = _Saved() if saved is None else _saved.decode(saved)
+        new = _Saved()
+        failed: dict[tuple[str, Principal], UnitSkipped | UnitFailed] = {}
+        denied: dict[str, UnitFailed] = {}
+        principals: list[Principal] = []
+        for name, part in self._parts.items():
+            prepared = await self._prepared(name, part, users, kept)
+            if isinstance(prepared, _Refusal):
+                new.refused[name] = prepared
+                denied |= {source.dataset: prepared.error() for source in part.sources}
+                continue
+            failed |= prepared.failed
+            principals += prepared.principals
+            if prepared.saved is not None:
+                new.learnt[name] = prepared.saved
+        return Preparation(
+            saved=msgspec.msgpack.encode(new) if new.learnt else None,
+            failed=failed,
+            denied=denied,
+            principals=principals,
+        )
+
+    @staticmethod
+    async def _prepared(
+        name: str, part: Connector, users: Sequence[Principal], kept: "_Saved"
+    ) -> "Preparation | _Refusal":
+        if name in kept.refused:
+            return kept.refused[name]
+        try:
+            return await part.prepare(users, saved=kept.learnt.get(name))
+        except DatasetDenied as denied:
+            return _Refusal(FailReason.PERMISSION, denied.code, denied.needs)
+        except UnitFailed as failed:
+            return _Refusal(failed.reason, failed.code)
+        except SourceRefused as refused:
+            return _Refusal(FailReason.PERMISSION, refused.code or "")
+
+
+class _Refusal(msgspec.Struct, frozen=True):
+    reason: str
+    code: str
+    needs: tuple[str, ...] = ()
+
+    def error(self) -> UnitFailed:
+        if self.needs:
+            return DatasetDenied(needs=self.needs, code=self.code)
+        return UnitFailed(FailReason(self.reason), code=self.code)
+
+
+class _Saved(msgspec.Struct):
+    """By part. Who was refused once stays so: a roster that is made later would name other readers."""
+
+    learnt: dict[str, bytes] = {}
+    refused: dict[str, _Refusal] = {}
+
+
+_saved = msgspec.msgpack.Decoder(_Saved)

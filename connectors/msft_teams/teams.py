@@ -1,0 +1,129 @@
+"""Teams and their channels: snapshots, read anew by every run.
+
+  (which teams there are)  GET /teams                https://learn.microsoft.com/graph/api/teams-list
+  teams_teams              GET /teams/{id}           https://learn.microsoft.com/graph/api/team-get
+  teams_channels           GET /teams/{id}/channels  https://learn.microsoft.com/graph/api/channel-list
+(all checked 2026-11)
+
+The list of teams gives id and names only, so each team is asked for by itself: one request a team and night. The
+list is read before anything else, since it says whose channels there are. A team that was listed and cannot be
+opened is being made or was just deleted: an expected skip.
+
+A channel belongs to the team that hosts it, and `/channels` gives just those, shared ones included. `/allChannels`
+would add the channels that other teams, or other organisations, let this team into; whoever hosts them exports them.
+No change of a channel is dated, hence the snapshot; what is missing in it was deleted.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from connectors.graph.client import GraphClient
+from connectors.graph.connector import Select, select_of
+from connectors.graph.limits import TEAMS_PAGE_ITEMS
+from connectors.graph.links import segments
+from connectors.graph.paging import Request, typed
+from connectors.graph.source import Collection, GraphSource
+from connectors.graph.traffic import TEAMS_LIST_TRAFFIC, channels_traffic, team_traffic
+from connectors.msft_teams.channel_messages import ChannelMessageSource
+from connectors.msft_teams.names import NAME, UNKNOWN_MEMBERS
+from connectors.options import ConnectorOptions
+from pipeline.errors import FailReason, UnitFailed, UnitSkipped
+from pipeline.model import Principal, PrincipalKind, Unit
+from pipeline.ports import Preparation, Source
+
+TEAM_ROLES = ("Team.ReadBasic.All",)
+CHANNEL_ROLES = ("Channel.ReadBasic.All",)
+
+
+class Teams:
+    """The part of the connector that finds the teams: their properties, channels, and what is written there."""
+
+    name = NAME
+
+    def __init__(self, client: GraphClient, *, select: Select, options: ConnectorOptions) -> None:
+        self._list = GraphSource(_list_of_teams(), client)
+        self.sources: Sequence[Source] = (
+            GraphSource(_teams(select), client),
+            GraphSource(_channels(select), client),
+            ChannelMessageSource(client, options=options),
+        )
+
+    async def prepare(self, users: Sequence[Principal], *, saved: bytes | None) -> Preparation:
+        """List the teams; an interrupted run keeps those it had found.
+
+        Raises:
+            DatasetDenied, UnitFailed, SourceRefused: the teams cannot be listed.
+        """
+        del users
+        team_ids = _saved_ids.decode(saved) if saved is not None else await self._listed()
+        return Preparation(
+            saved=msgspec.msgpack.encode(team_ids),
+            principals=[Principal(PrincipalKind.TEAM, team_id) for team_id in team_ids],
+        )
+
+    async def _listed(self) -> list[str]:
+        try:
+            pages = await self._list.whole(Unit("teams_teams", Principal(PrincipalKind.TENANT, "")))
+        except UnitSkipped as skipped:  # a list of all teams is never expected to be missing
+            raise UnitFailed(FailReason.UNKNOWN_ERROR, code=skipped.code) from None
+        return list(dict.fromkeys(team.id for page in pages for team in typed(page, _listed_teams)))
+
+
+def _list_of_teams() -> Collection:
+    request = Request(
+        path=segments("teams"), query={"$select": "id"}, traffic=TEAMS_LIST_TRAFFIC, page_items=TEAMS_PAGE_ITEMS
+    )
+    return Collection(
+        dataset="teams_teams",
+        connector=NAME,
+        principals=PrincipalKind.TENANT,
+        requests=lambda _: (request,),
+        roles=TEAM_ROLES,
+    )
+
+
+def _teams(select: Select) -> Collection:
+    properties = select_of(select, "teams_teams", "id")
+
+    def requests(unit: Unit) -> Iterable[Request]:
+        team_id = unit.principal.id
+        yield Request(path=segments("teams", team_id), query={"$select": properties}, traffic=team_traffic(team_id))
+
+    return Collection(
+        dataset="teams_teams",
+        connector=NAME,
+        principals=PrincipalKind.TEAM,
+        requests=requests,
+        roles=TEAM_ROLES,
+        single=True,
+    )
+
+
+def _channels(select: Select) -> Collection:
+    properties = select_of(select, "teams_channels", "id")
+
+    def requests(unit: Unit) -> Iterable[Request]:
+        team_id = unit.principal.id
+        yield Request(
+            path=segments("teams", team_id, "channels"),
+            query={"$select": properties},
+            traffic=channels_traffic(team_id),
+            prefer=UNKNOWN_MEMBERS,  # `shared` is one of them
+        )
+
+    return Collection(
+        dataset="teams_channels",
+        connector=NAME,
+        principals=PrincipalKind.TEAM,
+        requests=requests,
+        roles=CHANNEL_ROLES,
+    )
+
+
+class _ListedTeam(msgspec.Struct):
+    id: str
+
+
+_listed_teams = msgspec.json.Decoder(list[_ListedTeam])
+_saved_ids = msgspec.msgpack.Decoder(list[str])
