@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import trustme
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
@@ -19,11 +22,27 @@ from connectors.graph.throttle import Governor
 Answer = Callable[[web.Request], web.StreamResponse | Awaitable[web.StreamResponse]]
 
 
+@dataclass(frozen=True)
+class Tls:
+    """A certificate for this machine, and the file of its authority."""
+
+    context: ssl.SSLContext
+    ca_file: Path
+
+    @classmethod
+    def made_in(cls, folder: Path) -> "Tls":
+        authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+        authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+        return cls(context, folder / "ca.pem")
+
+
 class JumpingClock:
     """Sleeping takes no time; it only moves the seconds on and lets others run."""
 
     def __init__(self) -> None:
         self.now_s = 1_000.0
+        self.passing_s = 0.0  # that pass between two looks at the clock
         self.slept_s: list[float] = []
 
     async def sleep(self, seconds: float) -> None:
@@ -31,8 +50,12 @@ class JumpingClock:
         self.now_s += seconds
         await asyncio.sleep(0)
 
+    def monotonic(self) -> float:
+        self.now_s += self.passing_s
+        return self.now_s
+
     def graph_clock(self) -> GraphClock:
-        return GraphClock(monotonic=lambda: self.now_s, sleep=self.sleep, random=lambda: 0.5)
+        return GraphClock(monotonic=self.monotonic, sleep=self.sleep, random=lambda: 0.5)
 
 
 @dataclass
@@ -45,7 +68,7 @@ class FixedTokens:
     async def token(self) -> str:
         return f"token-{self.number}"
 
-    def invalidate(self, refused: str) -> None:
+    def invalidate(self, refused: str, *, claims: str = "") -> None:
         self.refused.append(refused)
         self.number += 1
 
@@ -67,7 +90,10 @@ class ScriptedGraph:
 
 @asynccontextmanager
 async def scripted_graph(
-    *answers: Answer, retry: RetryPolicy | None = None, options: HttpOptions | None = None
+    *answers: Answer,
+    retry: RetryPolicy | None = None,
+    options: HttpOptions | None = None,
+    tls: "Tls | None" = None,
 ) -> AsyncIterator[ScriptedGraph]:
     """Answers in turn, the last one for ever. `{base}` in a JSON answer becomes the server's URL."""
     requests: list[web.Request] = []
@@ -79,7 +105,9 @@ async def scripted_graph(
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handle)
-    async with TestServer(app) as server:
+    server = TestServer(app, scheme="http" if tls is None else "https")
+    await server.start_server(ssl=None if tls is None else tls.context)
+    async with server:
         url = str(server.make_url("/")).rstrip("/")
         clock, tokens = JumpingClock(), FixedTokens()
         graph_clock = clock.graph_clock()
@@ -87,7 +115,7 @@ async def scripted_graph(
             graph=url,
             tokens=tokens,
             governor=Governor(clock=graph_clock),
-            network=Network(),
+            network=Network(ca_file=None if tls is None else tls.ca_file),
             retry=retry,
             clock=graph_clock,
             options=options,

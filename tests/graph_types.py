@@ -16,6 +16,11 @@ from typing import Any
 UNDOCUMENTED = {  # sent by the real service although its metadata does not declare them
     "microsoft.graph.event": frozenset({"uid", "occurrenceId"}),
     "microsoft.graph.teamworkUserIdentity": frozenset({"tenantId"}),
+    "microsoft.graph.identity": frozenset({"tenantId", "userPrincipalName", "identityProvider", "email"}),
+    "microsoft.graph.identitySet": frozenset(
+        {"phone", "acsUser", "spoolUser", "acsApplicationInstance", "spoolApplicationInstance"}
+    ),
+    "microsoft.graph.onlineMeeting": frozenset({"autoAdmittedUsers"}),
 }
 NOT_DESCRIBED = frozenset(  # group members whose types the excerpt leaves out
     {"#microsoft.graph.device", "#microsoft.graph.orgContact", "#microsoft.graph.servicePrincipal"}

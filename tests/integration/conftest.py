@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from connectors.emulator import Emulator, Tenant, TenantProfile
+from connectors.graph.client import Manners
+from tests.graph_server import JumpingClock
 from tests.integration.site import Site
 
 NOW = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
@@ -31,6 +33,7 @@ async def open_site(tmp_path: Path) -> AsyncIterator[OpenSite]:
         ) -> Site:
             tenant = Tenant(seed=seed, users=users, now=NOW, history=history, profile=profile or TenantProfile())
             served = await stack.enter_async_context(Emulator(tenant, host="127.0.0.1", port=0, **emulator))
-            return Site(tenant, served, tmp_path, keys or {})
+            # The emulator holds nobody to a rate unless it is asked to, so there is nothing to wait for.
+            return Site(tenant, served, tmp_path, keys or {}, manners=Manners(clock=JumpingClock().graph_clock()))
 
         yield open_

@@ -15,6 +15,8 @@ from config.load import load_settings
 from config.model import Settings
 from config.secrets import SecretReader
 from connectors.emulator import Emulator, Tenant
+from connectors.graph.budgets import Budgets
+from connectors.graph.client import Manners
 from pipeline.app import equip
 from pipeline.equipment import Equipment
 from pipeline.manifest import Manifest
@@ -35,9 +37,11 @@ class Site:
     emulator: Emulator
     folder: Path
     keys: dict[str, object] = field(default_factory=dict)
+    environ: dict[str, str] = field(default_factory=dict)
+    manners: Manners | None = field(default_factory=lambda: Manners(budgets=Budgets.unpaced()))
 
     def settings(self) -> tuple[Settings, SecretReader]:
-        environ = {"CLIENT_SECRET": self.emulator.client_secret, "SALT": SALT}
+        environ = {"CLIENT_SECRET": self.emulator.client_secret, "SALT": SALT, **self.environ}
         reader = SecretReader(environ=environ)
         return load_settings(None, environ={}, overrides=self.overrides(), reader=reader), reader
 
@@ -68,6 +72,7 @@ class Site:
             clock=lambda: self.tenant.clock.now,
             environ={},
             stop=stop,
+            manners=self.manners,
         ) as equipment:
             yield equipment
 

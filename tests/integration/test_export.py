@@ -23,7 +23,11 @@ KEYS = {
     "entra_group_members": "_owner, id",
     "mailbox_settings": "_owner",
     "mail_messages": "_owner, id",
+    "mail_contacts": "_owner, id",
     "calendar_events": "_owner, id",
+    "teams_teams": "id",
+    "teams_channels": "_owner, id",
+    "teams_channel_messages": "_owner, channelIdentity.channelId, replyToId, id",
     "teams_chats": "id",
     "teams_chat_messages": "chatId, id",
 }
@@ -73,10 +77,13 @@ async def test_a_first_run_holds_exactly_what_the_tenant_holds(open_site: OpenSi
     assert true_chat_messages(site, SETTLED - LOOKBACK, SETTLED) == exported(site, "teams_chat_messages", "chatId, id")
     assert {token(user["id"]) for user in truth.users()} == {row[0] for row in site.query("entra_users", "id")}
     assert {token(group["id"]) for group in truth.groups()} == {row[0] for row in site.query("entra_groups", "id")}
+    types = {user["id"]: user["userType"] for user in truth.users()}
     members = {
-        (token(group["id"]), token(member["id"])) for group in truth.groups() for member in truth.members(group["id"])
+        (token(group["id"]), token(member["id"]), types.get(member["id"]))
+        for group in truth.groups()
+        for member in truth.members(group["id"])
     }
-    assert members == exported(site, "entra_group_members", "_owner, id")
+    assert members == set(site.query("entra_group_members", "_owner, id, userType"))
     assert {token(user) for user in readable(site)} == {row[0] for row in site.query("mailbox_settings", "_owner")}
     for dataset, key in KEYS.items():
         assert site.duplicates(dataset, key) == []
@@ -149,6 +156,37 @@ async def test_a_backfill_can_be_repeated_and_its_edges_are_half_open(open_site:
     assert (token(user), token(messages[len(messages) // 2]["id"])) in right
     for dataset, key in KEYS.items():
         assert site.duplicates(dataset, key) == []
+
+
+async def test_chosen_folders_are_exported_alone(open_site: OpenSite) -> None:
+    """By well-known name and by the path that people see."""
+    clients, contracts = "Clients planted-vole-folder-01", "Contracts planted-vole-folder-02"
+    folders = ["sentitems", f"{clients}/{contracts}"]
+    site = await open_site(users=8, keys={"connectors": {"outlook-mail": {"folders": folders}}})
+    await site.run()
+
+    chosen = {
+        site.tenant.mailboxes.folder_id(site.tenant.person(user), name)
+        for user in readable(site)
+        for name in ("sentitems", "contracts")
+    }
+    expected = {
+        (token(user), token(message["id"]))
+        for user in readable(site)
+        for message in site.tenant.truth.messages(user, NOW - LOOKBACK, NOW)
+        if message["parentFolderId"] in chosen
+    }
+    assert expected == exported(site, "mail_messages", "_owner, id")
+
+
+async def test_a_folder_that_nobody_has_stops_the_run(open_site: OpenSite) -> None:
+    """As a mistake in the settings, by its name."""
+    site = await open_site(users=4, keys={"connectors": {"outlook-mail": {"folders": ["SentItem"]}}})
+    with pytest.raises(BaseException) as caught:
+        await site.run()
+    code, mistake = exit_of_error(caught.value)
+    assert code is Exit.USAGE
+    assert "SentItem; did you mean sentitems?" in str(mistake)
 
 
 async def test_users_without_mailbox_are_named_skips(open_site: OpenSite) -> None:

@@ -1,11 +1,8 @@
 """The client and the connectors against the emulated tenant: TLS, real MSAL, throttling, faults."""
 
 import asyncio
-import json
-import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,31 +13,19 @@ from connectors.emulator import Effect, Emulator, Fault, MailboxKind, Tenant, Te
 from connectors.graph.auth import Tokens
 from connectors.graph.client import GraphClient
 from connectors.graph.clock import GraphClock
-from connectors.graph.connector import Select
-from connectors.graph.credentials import Assertion, Certificate, ClientSecret, Credential
+from connectors.graph.credentials import Assertion, Certificate, ClientSecret
 from connectors.graph.network import Network
 from connectors.graph.throttle import Governor
 from connectors.options import ConnectorOptions
 from connectors.registry import build
-from pipeline.errors import DatasetDenied, FailReason, SkipReason, SourceRefused, UnitFailed, UnitReadAgain, UnitSkipped
+from pipeline.errors import DatasetDenied, FailReason, SkipReason, SourceRefused, UnitFailed, UnitSkipped
 from pipeline.model import Principal, PrincipalKind, Unit, Window
-from pipeline.ports import Connector, Source
+from tests.integration.line import SELECT, ids, open_line, read_unit, read_with_damage
+from tests.integration.line import user as principal_of
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 HISTORY = timedelta(days=20)
 WINDOW = Window(NOW - HISTORY, NOW)
-SELECT: Select = {
-    "entra_users": ("id", "department"),
-    "entra_groups": ("id", "mail"),
-    "entra_group_members": ("id",),
-    "mailbox_settings": ("timeZone", "userPurpose"),
-    "mail_messages": ("id", "receivedDateTime", "from", "toRecipients", "isRead"),
-    "calendar_events": ("id", "iCalUId", "start", "end", "organizer", "attendees", "createdDateTime"),
-    "teams_chats": ("id", "chatType", "createdDateTime", "lastUpdatedDateTime", "members"),
-    "teams_chat_messages": ("id", "chatId", "createdDateTime", "lastModifiedDateTime"),
-}
-SPEED = 500  # seconds of waiting that pass in one real second
-FAST = GraphClock(monotonic=lambda: SPEED * time.monotonic(), sleep=lambda seconds: asyncio.sleep(seconds / SPEED))
 
 
 @pytest.fixture(scope="module")
@@ -50,69 +35,6 @@ def tenant() -> Tenant:
     return Tenant(seed=7, users=60, now=NOW, history=HISTORY, profile=profile)
 
 
-@dataclass(frozen=True)
-class Line:
-    """An open client of one emulator."""
-
-    emulator: Emulator
-    client: GraphClient
-    governor: Governor
-
-    def connector(self, name: str, **options: Any) -> Connector:
-        return build(name, client=self.client, select=SELECT, options=ConnectorOptions(**options))
-
-    def source(self, connector: str, dataset: str, **options: Any) -> Source:
-        sources = self.connector(connector, **options).sources
-        return next(source for source in sources if source.dataset == dataset)
-
-
-@asynccontextmanager
-async def _line(
-    tenant: Tenant,
-    *faults: Fault,
-    credential: Credential | None = None,
-    client_id: str | None = None,
-    clock: GraphClock = FAST,
-) -> AsyncIterator[Line]:
-    async with Emulator(tenant) as running:
-        running.faults.replace(faults)
-        governor = Governor(clock=clock)
-        network = Network(ca_file=Path(running.ca_file))
-        tokens = Tokens(
-            credential=credential or ClientSecret(running.client_secret),
-            client_id=client_id or running.client_id,
-            tenant_id=running.tenant_id,
-            authority=running.url,
-            scope="https://graph.microsoft.com/.default",
-            known_authority=False,
-            network=network,
-        )
-        client = GraphClient(graph=running.url, tokens=tokens, governor=governor, network=network, clock=clock)
-        async with client:
-            yield Line(running, client, governor)
-
-
-async def _records(source: Source, principal: Principal, window: Window | None = None) -> list[dict[str, Any]]:
-    """All records of a unit, read the way a run reads it."""
-    unit = Unit(source.dataset, principal, window)
-    while True:
-        records: list[dict[str, Any]] = []
-        try:
-            async for page in source.pages(unit):
-                records += json.loads(page.records)
-        except UnitReadAgain:
-            continue
-        return records
-
-
-def _user(user_id: str) -> Principal:
-    return Principal(PrincipalKind.USER, user_id)
-
-
-def _ids(records: Sequence[dict[str, Any]]) -> list[str]:
-    return sorted(record["id"] for record in records)
-
-
 def _busiest(tenant: Tenant) -> str:
     ordinary = tenant.users_of(MailboxKind.NORMAL)
     return max(ordinary, key=lambda user: len(tenant.truth.messages(user, WINDOW.start, WINDOW.end)))
@@ -120,55 +42,55 @@ def _busiest(tenant: Tenant) -> str:
 
 async def test_users_and_groups_are_complete(tenant: Tenant) -> None:
     """Over all pages, empty ones included; guests are not enumerated."""
-    async with _line(tenant) as line:
-        users = await _records(line.source("entra-id", "entra_users"), Principal.tenant(tenant.id))
-        groups = await _records(line.source("entra-id", "entra_groups"), Principal.tenant(tenant.id))
-        assert _ids(users) == _ids(tenant.truth.users())
-        assert _ids(groups) == _ids(tenant.truth.groups())
+    async with open_line(tenant) as line:
+        users = await read_unit(line.source("entra-id", "entra_users"), Principal.tenant(tenant.id))
+        groups = await read_unit(line.source("entra-id", "entra_groups"), Principal.tenant(tenant.id))
+        assert ids(users) == ids(tenant.truth.users())
+        assert ids(groups) == ids(tenant.truth.groups())
         source = line.source("entra-id", "entra_group_members")
         for group in groups[:5]:
-            members = await _records(source, Principal(PrincipalKind.GROUP, group["id"]))
-            assert _ids(members) == _ids(tenant.truth.members(group["id"]))
+            members = await read_unit(source, Principal(PrincipalKind.GROUP, group["id"]))
+            assert ids(members) == ids(tenant.truth.members(group["id"]))
 
 
 async def test_mail_of_a_window_is_complete_and_tiles(tenant: Tenant) -> None:
     """Adjacent windows hold each message once."""
     user = _busiest(tenant)
-    async with _line(tenant) as line:
+    async with open_line(tenant) as line:
         source = line.source("outlook-mail", "mail_messages")
-        whole = await _records(source, _user(user), WINDOW)
-        tiles = [await _records(source, _user(user), tile) for tile in WINDOW.tiles(timedelta(days=7))]
-    expected = _ids(tenant.truth.messages(user, WINDOW.start, WINDOW.end))
+        whole = await read_unit(source, principal_of(user), WINDOW)
+        tiles = [await read_unit(source, principal_of(user), tile) for tile in WINDOW.tiles(timedelta(days=7))]
+    expected = ids(tenant.truth.messages(user, WINDOW.start, WINDOW.end))
     assert expected
-    assert _ids(whole) == expected
-    assert _ids([record for tile in tiles for record in tile]) == expected
+    assert ids(whole) == expected
+    assert ids([record for tile in tiles for record in tile]) == expected
     assert not any("subject" in record for record in whole)
 
 
 async def test_the_sent_items_of_a_mailbox_can_be_chosen(tenant: Tenant) -> None:
     """A part of the whole mailbox, with the same ids; a folder nobody has holds nothing."""
     user = _busiest(tenant)
-    async with _line(tenant) as line:
-        whole = await _records(line.source("outlook-mail", "mail_messages"), _user(user), WINDOW)
+    async with open_line(tenant) as line:
+        whole = await read_unit(line.source("outlook-mail", "mail_messages"), principal_of(user), WINDOW)
         sent = line.source("outlook-mail", "mail_messages", mail_folders=("SentItems",))
-        records = await _records(sent, _user(user), WINDOW)
+        records = await read_unit(sent, principal_of(user), WINDOW)
     assert records
-    assert set(_ids(records)) < set(_ids(whole))
+    assert set(ids(records)) < set(ids(whole))
 
 
 async def test_events_that_start_in_the_window_are_complete(tenant: Tenant) -> None:
     """What the view adds at the edges belongs to the neighbours."""
     user = _busiest(tenant)
     day = Window(NOW - timedelta(days=6), NOW - timedelta(days=5))
-    async with _line(tenant) as line:
+    async with open_line(tenant) as line:
         source = line.source("outlook-calendar", "calendar_events")
-        records = await _records(source, _user(user), WINDOW)
-        tiles = [await _records(source, _user(user), tile) for tile in WINDOW.tiles(timedelta(days=1))]
-    assert _ids(records) == _ids(tenant.truth.events(user, WINDOW.start, WINDOW.end))
+        records = await read_unit(source, principal_of(user), WINDOW)
+        tiles = [await read_unit(source, principal_of(user), tile) for tile in WINDOW.tiles(timedelta(days=1))]
+    assert ids(records) == ids(tenant.truth.events(user, WINDOW.start, WINDOW.end))
 
     def starting(records: Sequence[dict[str, Any]], window: Window) -> list[str]:
         start, end = window.start.strftime("%Y-%m-%dT%H:%M:%S"), window.end.strftime("%Y-%m-%dT%H:%M:%S")
-        return _ids([record for record in records if start <= record["start"]["dateTime"][:19] < end])
+        return ids([record for record in records if start <= record["start"]["dateTime"][:19] < end])
 
     of_tiles = [
         identifier
@@ -192,7 +114,7 @@ async def test_events_that_start_in_the_window_are_complete(tenant: Tenant) -> N
 )
 async def test_users_without_mailbox_are_skipped(tenant: Tenant, kind: MailboxKind, reason: SkipReason) -> None:
     """Exchange is asked, and its answer is an expected one."""
-    async with _line(tenant) as line:
+    async with open_line(tenant) as line:
         for connector, dataset in (("entra-id", "mailbox_settings"), ("outlook-mail", "mail_messages")):
             source = line.source(connector, dataset)
             window = WINDOW if source.windowed else None
@@ -200,7 +122,7 @@ async def test_users_without_mailbox_are_skipped(tenant: Tenant, kind: MailboxKi
             assert users
             for user in users:
                 with pytest.raises(UnitSkipped) as skipped:
-                    await _records(source, _user(user), window)
+                    await read_unit(source, principal_of(user), window)
                 assert skipped.value.reason is reason
 
 
@@ -208,9 +130,9 @@ async def test_users_without_mailbox_are_skipped(tenant: Tenant, kind: MailboxKi
 async def test_mailboxes_that_stay_broken_fail_alone(tenant: Tenant, kind: MailboxKind) -> None:
     """After all retries, with the code and the request-id that Microsoft's support asks for."""
     (user, *_) = tenant.users_of(kind)
-    async with _line(tenant) as line:
+    async with open_line(tenant) as line:
         with pytest.raises(UnitFailed) as failed:
-            await _records(line.source("outlook-mail", "mail_messages"), _user(user), WINDOW)
+            await read_unit(line.source("outlook-mail", "mail_messages"), principal_of(user), WINDOW)
         assert line.client.counters.requests == 6
     assert failed.value.reason is FailReason.SERVICE_ERROR
     assert failed.value.request_id
@@ -219,38 +141,39 @@ async def test_mailboxes_that_stay_broken_fail_alone(tenant: Tenant, kind: Mailb
 async def test_never_more_than_four_requests_for_a_mailbox(tenant: Tenant) -> None:
     """However many units of it are read at once; and four there are."""
     user = _busiest(tenant)
-    async with _line(tenant, Fault(effect=Effect.SLOW, seconds=0.01, mailbox=user)) as line:
+    async with open_line(tenant, Fault(effect=Effect.SLOW, seconds=0.01, mailbox=user)) as line:
         mail = line.source("outlook-mail", "mail_messages")
         events = line.source("outlook-calendar", "calendar_events")
         async with asyncio.TaskGroup() as group:
             for tile in WINDOW.tiles(timedelta(days=1)):
-                group.create_task(_records(mail, _user(user), tile))
-                group.create_task(_records(events, _user(user), tile))
+                group.create_task(read_unit(mail, principal_of(user), tile))
+                group.create_task(read_unit(events, principal_of(user), tile))
         assert line.emulator.counters.max_in_flight[user] == 4
         assert line.client.counters.refusals == {}
 
 
 async def test_chats_and_messages_are_exported_once(tenant: Tenant) -> None:
     """Over all users: each chat with all its members, each message once, none missing."""
-    users = [_user(user) for user in tenant.user_ids]
-    async with _line(tenant) as line:
+    users = [principal_of(user) for user in tenant.user_ids]
+    async with open_line(tenant) as line:
         teams = line.connector("msft-teams")
         prepared = await teams.prepare(users, saved=None)
-        chat_source, message_source = teams.sources
+        by_dataset = {source.dataset: source for source in teams.sources}
+        chat_source, message_source = by_dataset["teams_chats"], by_dataset["teams_chat_messages"]
         chats, messages = [], []
         for user in users:
-            if user in prepared.failed:
+            if ("teams_chats", user) in prepared.failed:
                 continue
-            chats += await _records(chat_source, user, WINDOW)
+            chats += await read_unit(chat_source, user, WINDOW)
             row_filter = message_source.filter(Unit("teams_chat_messages", user, WINDOW))
             assert row_filter is not None
-            got = await _records(message_source, user, WINDOW)
+            got = await read_unit(message_source, user, WINDOW)
             messages += [record for record in got if row_filter.keeps(record["chatId"])]
     assert all(isinstance(error, UnitSkipped) for error in prepared.failed.values())
     truth = {chat["id"]: chat for chat in tenant.truth.chats()}
     assert len(chats) == len({chat["id"] for chat in chats})
     for chat in chats:
-        assert _ids(chat["members"]) == _ids(truth[chat["id"]]["members"])
+        assert ids(chat["members"]) == ids(truth[chat["id"]]["members"])
     expected = {(m["chatId"], m["id"]) for m in tenant.truth.chat_messages(WINDOW.start, WINDOW.end)}
     exported = [(m["chatId"], m["id"]) for m in messages]
     assert len(exported) == len(set(exported))
@@ -282,17 +205,77 @@ async def test_chats_and_messages_are_exported_once(tenant: Tenant) -> None:
 async def test_passing_faults_leave_no_trace_in_the_records(tenant: Tenant, fault: Fault) -> None:
     """Whatever goes wrong for a while, the unit is whole in the end."""
     user = _busiest(tenant)
-    async with _line(tenant, fault) as line:
-        records = await _records(line.source("outlook-mail", "mail_messages"), _user(user), WINDOW)
-    assert _ids(records) == _ids(tenant.truth.messages(user, WINDOW.start, WINDOW.end))
+    async with open_line(tenant, fault) as line:
+        records = await read_unit(line.source("outlook-mail", "mail_messages"), principal_of(user), WINDOW)
+    assert ids(records) == ids(tenant.truth.messages(user, WINDOW.start, WINDOW.end))
+
+
+@pytest.mark.parametrize(
+    ("connector", "dataset"), [("outlook-mail", "mail_messages"), ("outlook-calendar", "calendar_events")]
+)
+async def test_a_poisoned_item_is_lost_alone(tenant: Tenant, connector: str, dataset: str) -> None:
+    """Exchange answers 500 to every page that would hold it; all others come, and the loss is counted."""
+    user, window = _busiest(tenant), WINDOW
+    truth = tenant.truth.messages if dataset == "mail_messages" else tenant.truth.events
+    expected = ids(truth(user, window.start, window.end))
+    poisoned = expected[len(expected) // 3]
+    async with open_line(tenant, Fault(effect=Effect.POISON, item=poisoned)) as line:
+        records, damaged = await read_with_damage(line.source(connector, dataset), principal_of(user), window)
+        assert line.client.counters.requests < 80
+    assert damaged == 1
+    assert ids(records) == [identifier for identifier in expected if identifier != poisoned]
+
+
+@pytest.mark.parametrize("bearable", [400, 60, 3])
+async def test_pages_that_are_too_heavy_are_read_in_smaller_ones(tenant: Tenant, bearable: int) -> None:
+    """The gateway gives up on every page above a size nobody published."""
+    user = _busiest(tenant)
+    heavy = Fault(kind="messages", status=504, code="UnknownError", page_above=bearable)
+    async with open_line(tenant, heavy) as line:
+        records = await read_unit(line.source("outlook-mail", "mail_messages"), principal_of(user), WINDOW)
+    assert ids(records) == ids(tenant.truth.messages(user, WINDOW.start, WINDOW.end))
+
+
+async def test_a_claims_challenge_is_answered_with_one_token_request(tenant: Tenant) -> None:
+    """It carries what Graph demands; a token asked for without would be challenged again."""
+    async with open_line(tenant, continuous_access=True) as line:
+        users = line.source("entra-id", "entra_users")
+        await read_unit(users, Principal.tenant(tenant.id))
+        line.emulator.revoke_tokens()
+        assert await read_unit(users, Principal.tenant(tenant.id))
+        assert line.emulator.counters.requests["token"] == 2
+        assert line.client.counters.refusals == {"401 insufficient_claims": 1}
+
+
+async def test_a_principal_that_stays_challenged_is_refused(tenant: Tenant) -> None:
+    """The application was disabled: one new token, then the source is refused and the remedy says where to look."""
+    async with open_line(tenant, continuous_access=True) as line:
+        users = line.source("entra-id", "entra_users")
+        await read_unit(users, Principal.tenant(tenant.id))
+        line.emulator.revoke_tokens(for_good=True)
+        with pytest.raises(SourceRefused) as refused:
+            await read_unit(users, Principal.tenant(tenant.id))
+        assert line.emulator.counters.requests["token"] == 2
+    assert refused.value.code == "insufficient_claims"
+    assert "disabled" in refused.value.remedy
+
+
+async def test_without_being_announced_no_challenge_comes(tenant: Tenant) -> None:
+    """A plain 401, which a new token heals."""
+    async with open_line(tenant) as line:
+        users = line.source("entra-id", "entra_users")
+        await read_unit(users, Principal.tenant(tenant.id))
+        line.emulator.revoke_tokens()
+        assert await read_unit(users, Principal.tenant(tenant.id))
+        assert line.client.counters.refusals == {"401 InvalidAuthenticationToken": 1}
 
 
 async def test_nobody_calls_inside_a_fence(tenant: Tenant) -> None:
     """A storm of refusals with Retry-After: the emulator counts who came too early."""
     fault = Fault(kind="messages", status=429, code="ApplicationThrottled", retry_after=1, times=1)
     user = _busiest(tenant)
-    async with _line(tenant, fault, clock=GraphClock()) as line:
-        await _records(line.source("outlook-mail", "mail_messages"), _user(user), WINDOW)
+    async with open_line(tenant, fault, clock=GraphClock()) as line:
+        await read_unit(line.source("outlook-mail", "mail_messages"), principal_of(user), WINDOW)
         assert line.emulator.counters.inside_fence == 0
         assert line.governor.waited_s >= 1
 
@@ -300,18 +283,18 @@ async def test_nobody_calls_inside_a_fence(tenant: Tenant) -> None:
 async def test_a_foreign_next_link_gets_no_token(tenant: Tenant) -> None:
     """The unit fails, and the other host hears nothing."""
     user = _busiest(tenant)
-    async with _line(tenant, Fault(kind="messages", effect=Effect.FOREIGN_LINK)) as line:
+    async with open_line(tenant, Fault(kind="messages", effect=Effect.FOREIGN_LINK)) as line:
         source = line.source("outlook-mail", "mail_messages")
         with pytest.raises(UnitFailed) as failed:
-            await _records(source, _user(user), WINDOW)
+            await read_unit(source, principal_of(user), WINDOW)
     assert (failed.value.reason, failed.value.code) == (FailReason.BAD_ANSWER, "foreign_next_link")
 
 
 async def test_a_wrong_secret_is_refused_with_its_code(tenant: Tenant) -> None:
     """And a remedy, without a single request to Graph."""
-    async with _line(tenant, credential=ClientSecret("wrong")) as line:
+    async with open_line(tenant, credential=ClientSecret("wrong")) as line:
         with pytest.raises(SourceRefused) as refused:
-            await _records(line.source("entra-id", "entra_users"), Principal.tenant(tenant.id))
+            await read_unit(line.source("entra-id", "entra_users"), Principal.tenant(tenant.id))
         assert line.client.counters.requests == 0
     assert refused.value.code == "AADSTS7000215"
     assert "auth.client_secret" in refused.value.remedy
@@ -319,9 +302,9 @@ async def test_a_wrong_secret_is_refused_with_its_code(tenant: Tenant) -> None:
 
 async def test_an_unknown_application_is_refused_with_its_code(tenant: Tenant) -> None:
     """The classic mistake: an object id instead of the client id."""
-    async with _line(tenant, client_id="99999999-0000-0000-0000-000000000000") as line:
+    async with open_line(tenant, client_id="99999999-0000-0000-0000-000000000000") as line:
         with pytest.raises(SourceRefused) as refused:
-            await _records(line.source("entra-id", "entra_users"), Principal.tenant(tenant.id))
+            await read_unit(line.source("entra-id", "entra_users"), Principal.tenant(tenant.id))
     assert refused.value.code == "AADSTS700016"
 
 
@@ -362,9 +345,9 @@ async def test_a_missing_role_denies_the_dataset(tenant: Tenant) -> None:
             entra = build("entra-id", client=client, select=SELECT, options=ConnectorOptions())
             teams = build("msft-teams", client=client, select=SELECT, options=ConnectorOptions())
             users, groups, *_ = entra.sources
-            assert await _records(users, Principal.tenant(tenant.id))
+            assert await read_unit(users, Principal.tenant(tenant.id))
             with pytest.raises(DatasetDenied) as denied:
-                await _records(groups, Principal.tenant(tenant.id))
+                await read_unit(groups, Principal.tenant(tenant.id))
             assert denied.value.needs
-            with pytest.raises(DatasetDenied):
-                await teams.prepare([_user(user) for user in tenant.user_ids], saved=None)
+            prepared = await teams.prepare([principal_of(user) for user in tenant.user_ids], saved=None)
+            assert isinstance(prepared.denied["teams_chats"], DatasetDenied)

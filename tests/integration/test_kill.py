@@ -72,6 +72,7 @@ def _lines_until_ready(process: subprocess.Popen[str]) -> Iterator[str]:
 
 def write_settings(served: Served, folder: Path) -> Path:
     text = served.about["settings"].replace("/tmp/m365-export", str(folder))
+    text += "initial_lookback: 3d\noutput: {part_size: 16KiB}\n"  # small parts are published while the run goes on
     file = folder / "m365-export.yaml"
     file.write_text(text)
     return file

@@ -16,7 +16,7 @@ ROWS_OF = {unit: frozenset({f"{unit}-a", f"{unit}-b"}) for unit in UNITS}
 class Safeguard(StrEnum):
     """What the protocol rests on. The model can do without each of them, and must then break a promise."""
 
-    LEASE_CHECK = auto()  # the lease is looked at again between two calls, before anything becomes visible
+    LEASE_CHECK = auto()  # the lease is looked at before anything becomes visible, and nothing else comes between
     JOURNAL_FIRST = auto()  # a part is journalled before it is published
     JOURNAL_CREATE_ONLY = auto()  # a journal entry of another exporter is never overwritten
     PUBLISH_CREATE_ONLY = auto()  # a published object is never overwritten
@@ -25,11 +25,11 @@ class Safeguard(StrEnum):
     FENCE = auto()  # a unit of an unsettled part is read again only when an empty part has taken its place
     FENCE_RECORDED = auto()  # the name of the fence's upload is written down before it is published
     FENCE_SHARED = auto()  # whoever finds another's fence recorded publishes that one
-    MARK_BEFORE_ABORT = auto()  # a refused fence is given up when the answer is written down
-    MANIFEST_RECORDED = auto()  # the manifest's bytes are kept in the state before they are published
-    SEAL_BARRED = auto()  # who takes a run up makes sure that no predecessor records a manifest later
+    MARK_BEFORE_ABORT = auto()  # a refused fence is given up when its answer is written down and the lease still held
+    MANIFEST_RECORDED = auto()  # manifest and watermarks are decided in the state before anything of them is visible
+    SEAL_BARRED = auto()  # who takes a run up makes sure that no predecessor decides how it ends later on
     HISTORY_CHECK = auto()  # a run whose manifest is in the history is only forgotten
-    HISTORY_AFTER_BAR = auto()  # and the history is looked at when the record is barred, not before
+    HISTORY_AFTER_BAR = auto()  # and the history is looked at after that, not before
     WATERMARKS_LAST = auto()  # watermarks move after the manifest is published
 
 
@@ -62,7 +62,7 @@ class Seal(NamedTuple):
     units: frozenset[str]
 
 
-class Stop(Exception):  # noqa: N818 - not an error: the exporter ends as it should
+class Stop(Exception):
     """The lease is lost, or an answer tells that somebody else is at work."""
 
 
@@ -77,12 +77,12 @@ class Program:
     def __init__(self, me: str, safeguards: frozenset[Safeguard]) -> None:
         self._me = me
         self._has = safeguards
-        self._attempt = 1  # how many exporters have worked at the run, this one included
+        self._attempt = 1  # how many exporters have worked at the run that is being worked at, this one included
 
     def run(self) -> Exporter:
         """Everything after the lease was taken (`pipeline.run`: `_work`)."""
         open_runs = [key[1] for key in (yield Call("keys", ("open",))) if key[2] == "run"]
-        for run in sorted(open_runs, reverse=True):
+        for run in open_runs:
             yield from self._take_up(run)
         if not open_runs:
             yield from self._check()
@@ -188,22 +188,23 @@ class Program:
         return recorded
 
     def _recorded_seal(self, run: str) -> Generator[Call, Any, Seal | None]:
-        """What an earlier exporter recorded; when it is nothing, then it will stay nothing (`seal.recorded_seal`)."""
-        while True:
-            key = ("open", run, "seal", f"{self._attempt}")
-            if Safeguard.SEAL_BARRED in self._has:
-                if (yield Call("create", key, BARRED)):
-                    self._attempt += 1
-                    return None
-                seal = yield Call("read", key)
-                if seal != BARRED:
-                    return seal  # type: ignore[no-any-return]
-                self._attempt += 1
+        """What an earlier exporter decided; when it is nothing, it will stay nothing (`Journal.decided`)."""
+        key = ("open", run, "seal")
+        seal: Seal | str | None = BARRED
+        if Safeguard.SEAL_BARRED not in self._has:
+            seal = yield Call("read", (*key, f"{self._attempt}"))
+        while seal == BARRED:
+            if (yield Call("create", (*key, f"{self._attempt}"), BARRED)):
+                seal = None
             else:
-                return (yield Call("read", key))  # type: ignore[no-any-return]
+                seal = yield Call("read", (*key, f"{self._attempt}"))
+                if seal is None:
+                    raise Stop
+            self._attempt += 1
+        return seal if isinstance(seal, Seal) else None
 
     def _record_seal(self, run: str, seal: Seal) -> Exporter:
-        """`seal.record_seal`."""
+        """`Journal.decide`."""
         if Safeguard.MANIFEST_RECORDED in self._has:
             key = ("open", run, "seal", f"{self._attempt}")
             yield from self._check()

@@ -28,7 +28,10 @@ def served_text(site: Site) -> str:
     truth = site.tenant.truth
     start, end = NOW - timedelta(days=10), NOW
     records: list[object] = [*truth.users(), *truth.groups(), *truth.chats(), *truth.chat_messages(start, end)]
+    records += [*truth.call_records(start, end), *truth.pstn_calls(start, end), *truth.direct_routing_calls(start, end)]
     for user in site.tenant.user_ids:
+        meetings = truth.online_meetings(user)
+        records += [*meetings, *(truth.attendance_reports(user, meeting["id"]) for meeting in meetings)]
         records += [truth.mailbox_settings(user), *truth.messages(user, start, end), *truth.events(user, start, end)]
     return json.dumps(records, ensure_ascii=False)
 

@@ -22,7 +22,7 @@ class ScriptedIssuer:
         self._busy = threading.Lock()
         self.calls = 0
 
-    def issue(self) -> Issued:
+    def issue(self, claims: str = "") -> Issued:
         assert self._busy.acquire(blocking=False), "two token requests at the same time"
         try:
             self.calls += 1

@@ -72,3 +72,14 @@ def test_paces_of_idle_mailboxes_are_forgotten() -> None:
     for number in range(5_000):
         paces.reserve(Draw(Limit.MAILBOX, str(number)), now_s=float(number))
     assert len(paces._spent_until) < 1_000
+
+
+def test_what_a_night_asks_of_a_team_need_not_wait() -> None:
+    """Three requests at once, then no more than the limit in any second."""
+    paces = Paces(Budgets())
+    starts = _starts(paces, Draw(Limit.TEAMS_TEAM, "t"), [0.0] * 12)
+    assert starts[2] == 0.0 < starts[3]
+    for first in starts:
+        assert len([at for at in starts if first <= at < first + 1 - 1e-6]) <= 4
+    half = Paces(Budgets().share(0.5))
+    assert _starts(half, Draw(Limit.TEAMS_TEAM, "t"), [0.0] * 3) == [0.0, 1.0, 2.0]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.chat_roster import Failure, ListedChat, Roster, RosterBuilder
+from connectors.msft_teams.roster import Failure, ListedChat, Roster, RosterBuilder
 from pipeline.model import Window
 
 DAY = datetime(2026, 3, 2, tzinfo=UTC)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.model import Window
+from pipeline.model import Tile, Window
 from pipeline.ports import RowFilter
 from pipeline.sanitize.columnar import ColumnarSanitizer, UnreadablePage, parse_instants
 from pipeline.sanitize.columns import output_schema
@@ -95,8 +95,8 @@ def test_bad_records_are_rejected_alone_and_counted_by_reason() -> None:
     )
     cleaned = sanitizer(profile="psoxy").clean([text])
 
-    assert [row["id"] for row in cleaned.rows.to_pylist()] == ["a", "e"]
-    assert cleaned.rejected == {"wrong_type": 4, "not_an_object": 1, "missing_key": 1}
+    assert [row["id"] for row in cleaned.rows.to_pylist()] == ["a", "d", "e"]
+    assert cleaned.rejected == {"wrong_type": 2, "not_an_object": 2, "missing_key": 1}
 
 
 def test_a_page_that_is_no_array_is_refused_without_quoting_it() -> None:
@@ -190,3 +190,28 @@ def test_any_json_is_either_a_row_or_a_counted_rejection(records: list[Any]) -> 
     cleaned = sanitizer().clean([page(*records)])
 
     assert len(cleaned.rows) + sum(cleaned.rejected.values()) == len(records)
+
+
+def test_a_record_with_two_instants_belongs_to_one_tile_of_a_divided_window() -> None:
+    """Created in the first half and changed in the second, a message is exported with the first half only."""
+    day = [datetime(2026, 3, number, tzinfo=UTC) for number in range(1, 5)]
+    whole = Window(day[1], day[3])
+    times = {
+        "both halves": ("2026-03-02T01:00:00Z", "2026-03-03T01:00:00Z"),
+        "changed later": ("2026-03-02T02:00:00Z", "2026-03-09T00:00:00Z"),
+        "created earlier": ("2026-02-01T00:00:00Z", "2026-03-03T02:00:00Z"),
+        "outside": ("2026-02-01T00:00:00Z", "2026-03-09T00:00:00Z"),
+    }
+    records = [
+        {"id": name, "chatId": "c", "createdDateTime": created, "lastModifiedDateTime": changed}
+        for name, (created, changed) in times.items()
+    ]
+    engine = sanitizer("teams_chat_messages", "psoxy", ("createdDateTime", "lastModifiedDateTime"))
+
+    def ids(window: Window) -> list[str]:
+        found: list[str] = engine.clean([page(*records)], window=window).rows["id"].to_pylist()
+        return found
+
+    assert ids(Tile(day[1], day[2], whole)) == ["both halves", "changed later"]
+    assert ids(Tile(day[2], day[3], whole)) == ["created earlier"]
+    assert ids(whole) == ["both halves", "changed later", "created earlier"]

@@ -12,9 +12,18 @@ SELECT: Select = {
     "entra_group_members": ("id",),
     "mailbox_settings": ("timeZone",),
     "mail_messages": ("id",),
+    "mail_contacts": ("id",),
     "calendar_events": ("id",),
+    "teams_teams": ("id",),
+    "teams_channels": ("id",),
+    "teams_channel_messages": ("id",),
     "teams_chats": ("id",),
     "teams_chat_messages": ("id",),
+    "teams_call_records": ("id",),
+    "teams_pstn_calls": ("id",),
+    "teams_direct_routing_calls": ("id",),
+    "teams_online_meetings": ("id",),
+    "teams_attendance_reports": ("id",),
 }
 
 
@@ -35,4 +44,4 @@ async def test_only_teams_has_something_to_prepare() -> None:
             made = build(name, client=graph.client, select=SELECT, options=ConnectorOptions())
             prepared = await made.prepare([], saved=None)
             assert (prepared.saved is not None) == (name == "msft-teams")
-        assert graph.requests == []
+        assert [request.path for request in graph.requests] == ["/v1.0/teams"]

@@ -441,6 +441,7 @@ class TestTypes:
         people, groups = list(tenant.people), tenant.groups.ids
         mail, window = tenant.mailboxes, (START, NOW)
         context, selection = tenant.event_context(immutable_ids=True), EVENT.selection(None)
+        meetings = [meeting for user in tenant.user_ids for meeting in tenant.truth.online_meetings(user)]
         served: dict[str, list[Any]] = {
             "user": tenant.truth.users(),
             "group": tenant.truth.groups(),
@@ -456,8 +457,19 @@ class TestTypes:
                     for entry in tenant.meetings.masters_and_singles(person)
                 ),
             ],
+            "callRecords.callRecord": tenant.truth.call_records(*window),
+            "onlineMeeting": meetings,
+            "meetingAttendanceReport": [
+                report
+                for user in tenant.user_ids
+                for meeting in tenant.truth.online_meetings(user)
+                for report in tenant.truth.attendance_reports(user, meeting["id"])
+            ],
             "chat": tenant.truth.chats(),
-            "chatMessage": tenant.truth.chat_messages(*window),
+            "chatMessage": [*tenant.truth.chat_messages(*window), *tenant.truth.channel_messages(*window)],
+            "contact": [contact for user in tenant.user_ids for contact in tenant.truth.contacts(user)],
+            "team": tenant.truth.teams(),
+            "channel": [channel for team in tenant.truth.teams() for channel in tenant.truth.channels(team["id"])],
         }
 
         for name, records in served.items():
@@ -487,6 +499,8 @@ class TestPlanted:
                 [tenant.truth.events(user, START, NOW) for user in tenant.user_ids],
                 tenant.truth.chats(),
                 tenant.truth.chat_messages(START, NOW),
+                tenant.truth.channel_messages(START, NOW),
+                [tenant.truth.contacts(user) for user in tenant.user_ids],
                 [folder.title for folder in FOLDERS.values()],
             ]
         )
@@ -510,6 +524,10 @@ class TestPlanted:
             *(e["subject"] for user in tenant.user_ids for e in tenant.truth.events(user, START, NOW)),
             *(chat["topic"] for chat in tenant.truth.chats()),
             *(m["body"]["content"] for m in tenant.truth.chat_messages(START, NOW)),
+            *(m["subject"] for m in tenant.truth.channel_messages(START, NOW)),
+            *(m["body"]["content"] for m in tenant.truth.channel_messages(START, NOW)),
+            *(team["displayName"] for team in tenant.truth.teams()),
+            *(contact["personalNotes"] for user in tenant.user_ids for contact in tenant.truth.contacts(user)),
             *(user["jobTitle"] for user in tenant.truth.users()),
             *(user["officeLocation"] for user in tenant.truth.users()),
             *(group["displayName"] for group in tenant.truth.groups()),

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -66,7 +67,7 @@ def test_clock_stands_still_unless_it_ticks() -> None:
 
 
 def strikes(faults: Faults, count: int, **request: str) -> list[bool]:
-    asked = {"kind": "messages", "path": "/v1.0/users/x/messages", "mailbox": "m1", **request}
+    asked: dict[str, Any] = {"kind": "messages", "path": "/v1.0/users/x/messages", "mailbox": "m1", **request}
     return [faults.strike(**asked) is not None for _ in range(count)]
 
 

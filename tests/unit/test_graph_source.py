@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from connectors.graph.paging import Request
+from connectors.graph.retry import RetryPolicy
 from connectors.graph.source import MOST_RESTARTS, Collection, GraphSource
 from connectors.graph.traffic import mailbox_traffic
 from pipeline.errors import DatasetDenied, FailReason, SkipReason, UnitFailed, UnitReadAgain, UnitSkipped
@@ -90,6 +91,40 @@ async def test_a_page_too_heavy_is_read_anew_in_smaller_ones() -> None:
         with pytest.raises(UnitReadAgain):
             await _read(source)
         assert await _read(source) == [b'[{"id": 1}, {"id": 2}]']
+
+
+async def test_a_page_may_have_to_shrink_more_often_than_a_token_may_die() -> None:
+    """Each new start asks for less, so it ends by itself: first at a page that comes, else at pages of one."""
+
+    def heavy(request: Any) -> Any:
+        if "$skip" in request.raw_path:
+            return refusal(504)(request)
+        return page({"id": 1}, next_link=NEXT if int(request.query["$top"]) > bearable else None)(request)
+
+    bearable, starts = 1, 0
+    async with scripted_graph(heavy, retry=RetryPolicy(retries=2)) as graph:
+        source = _source(graph)
+        while True:
+            starts += 1
+            try:
+                records = await _read(source)
+            except UnitReadAgain:
+                continue
+            break
+    assert records == [b'[{"id": 1}]']
+    assert starts > MOST_RESTARTS
+    bearable = 0
+    async with scripted_graph(heavy) as graph:
+        source = _source(graph)
+        failed: UnitFailed | None = None
+        while failed is None:
+            try:
+                await _read(source)
+            except UnitReadAgain:
+                continue
+            except UnitFailed as error:
+                failed = error
+        assert failed.reason is FailReason.SERVICE_ERROR
 
 
 @pytest.mark.parametrize(

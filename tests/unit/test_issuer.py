@@ -1,5 +1,6 @@
 """Tokens from real MSAL against a local authority: every kind of credential, every way to be refused."""
 
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -267,3 +268,30 @@ def test_credentials_do_not_show_themselves() -> None:
     shown = repr([ClientSecret("s3cr3t"), Certificate("pem", password="s3cr3t"), Assertion(lambda: "s3cr3t")])
     assert "s3cr3t" not in shown
     assert "pem" not in shown
+
+
+_CUT_OFF = '{"token_type":"Bearer","expires_in":3599,"access_token":"secret-token"'
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["<html>Sign in", "", "[]", "null", "7", _CUT_OFF, _CUT_OFF.replace("secret", "secret\x0b") + "}"],
+)
+@pytest.mark.parametrize("status", [200, 302])
+@pytest.mark.parametrize("place", ["discovery", "token"])
+def test_an_answer_without_sense_may_pass_and_is_never_repeated(
+    place: str, status: int, body: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Cut off, or some proxy's page: worth another request. What it held, a token maybe, is in no log and no error."""
+
+    def answer(asked: Asked) -> Told:
+        is_here = asked.path.endswith("/token") == (place == "token")
+        base = f"https://{asked.headers['host']}/{TENANT}"
+        names = {"token_endpoint": "/oauth2/v2.0/token", "authorization_endpoint": "/oauth2/v2.0/authorize"}
+        document = {"issuer": f"{base}/v2.0", **{name: base + path for name, path in names.items()}}
+        return Told(status=status, body=body) if is_here else Told(body=document)
+
+    with served(answer, folder=tmp_path) as server, pytest.raises(NotIssued) as failed:
+        _issuer(server, ClientSecret("s3cr3t")).issue()
+    assert failed.value.patience_s > 0
+    assert "secret" not in caplog.text + "".join(traceback.format_exception(failed.value))

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from pipeline.errors import LeaseHeld, LeaseLost
+from pipeline.errors import LeaseHeld, LeaseLost, StoreUnavailable
 from pipeline.lease import LEASE_LIFETIME, Holder, hold
 from pipeline.model import RunKind
-from sinks.stores.memory import MemoryBucket, MemoryStore
+from sinks.stores.memory import MemoryBucket, MemoryStore, Step
 
 
 class Watch:
@@ -63,6 +63,30 @@ async def test_a_renewed_lease_lasts() -> None:
             watch.now += LEASE_LIFETIME / 2
             await lease.renew()
             lease.check()
+
+
+async def test_a_renewal_whose_reply_was_lost_does_not_cost_the_lease() -> None:
+    """The next heartbeat finds its own record and goes on from there."""
+    watch, lost = Watch(), False
+
+    async def hook(step: Step) -> None:
+        if lost and step.action == "replace" and step.when == "after":
+            raise StoreUnavailable("no answer")
+
+    async with hold(MemoryStore(hook=hook), RunKind.RUN, clock=watch) as lease:
+        watch.now += LEASE_LIFETIME / 4
+        lost = True
+        with pytest.raises(StoreUnavailable):
+            await lease.renew()
+        lost = False
+        watch.now += LEASE_LIFETIME / 4
+
+        await lease.renew()
+        watch.now += LEASE_LIFETIME * 3 / 4 - timedelta(seconds=1)
+        lease.check()
+        await lease.renew()
+        watch.now += LEASE_LIFETIME - timedelta(seconds=1)
+        lease.check()
 
 
 async def test_a_lease_whose_process_is_gone_is_free() -> None:

@@ -9,6 +9,10 @@ LINKS = Links("https://graph.microsoft.com")
 BASE = "https://graph.microsoft.com/v1.0"
 
 
+USER = "11111111-2222-4333-8444-555555555555"
+OTHER = "99999999-2222-4333-8444-555555555555"
+
+
 @pytest.mark.parametrize(
     "link",
     [
@@ -20,7 +24,7 @@ BASE = "https://graph.microsoft.com/v1.0"
 )
 def test_next_links_are_followed_byte_for_byte(link: str) -> None:
     """Neither decoded nor encoded again: the token inside would break."""
-    sent = LINKS.following(link)
+    sent = LINKS.following(link, path="users")
     assert str(sent).partition("?")[2] == link.partition("?")[2]
     assert sent.raw_path == "/" + link.split("/", 3)[3].partition("?")[0]
 
@@ -50,7 +54,7 @@ def test_next_links_are_followed_byte_for_byte(link: str) -> None:
 def test_links_that_lead_elsewhere_are_refused(link: str) -> None:
     """Another host, port, scheme, version, or a trick to get there: no token goes out."""
     with pytest.raises(Refusal) as refused:
-        LINKS.following(link)
+        LINKS.following(link, path="users")
     assert refused.value.code == "foreign_next_link"
     assert "evil" not in str(refused.value)
 
@@ -58,13 +62,13 @@ def test_links_that_lead_elsewhere_are_refused(link: str) -> None:
 def test_a_link_without_a_user_restarts_the_collection() -> None:
     """A known fault of the service: `users//`."""
     with pytest.raises(Refusal) as refused:
-        LINKS.following(f"{BASE}/users//messages?$skip=10")
+        LINKS.following(f"{BASE}/users//messages?$skip=10", path="users")
     assert refused.value.row.then is Disposition.RESTART
 
 
 def test_the_metadata_marker_is_taken_out() -> None:
     """One documented link carries `$metadata#` inside its path."""
-    url = LINKS.following(f"{BASE}/$metadata#communications/callRecords('1')/sessions?$skiptoken=x")
+    url = LINKS.following(f"{BASE}/$metadata#communications/callRecords('1')/sessions?$skiptoken=x", path="users")
     assert str(url) == f"{BASE}/communications/callRecords('1')/sessions?$skiptoken=x"
 
 
@@ -84,6 +88,33 @@ def test_query_values_are_encoded_and_names_are_not() -> None:
 def test_a_local_graph_may_be_plain_http() -> None:
     """For the emulator; the settings allow it on this machine only."""
     local = Links("http://127.0.0.1:8080")
-    assert str(local.following("http://127.0.0.1:8080/v1.0/users?$skip=1")).endswith("$skip=1")
+    assert str(local.following("http://127.0.0.1:8080/v1.0/users?$skip=1", path="users")).endswith("$skip=1")
     with pytest.raises(Refusal):
-        local.following("https://127.0.0.1:8080/v1.0/users")
+        local.following("https://127.0.0.1:8080/v1.0/users", path="users")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [f"users('{USER}')/messages", f"USERS/{USER.upper()}/mailFolders('x')/messages", f"users('{USER}')/Messages"],
+)
+def test_a_link_may_spell_the_same_user_in_another_way(path: str) -> None:
+    """Key syntax and casing are Graph's own business."""
+    assert LINKS.following(f"{BASE}/{path}?$skip=10", path=f"users/{USER}/messages").raw_path == f"/v1.0/{path}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"users('{OTHER}')/messages",
+        "users('someone@example.test')/messages",
+        f"{OTHER}/users('{USER}')/messages",
+        "me/messages",
+        f"users('{USER}')/../{OTHER}/messages",
+        f"users('{USER}')/%2e%2e/{USER}/x",
+    ],
+)
+def test_a_link_to_someone_elses_data_is_refused(path: str) -> None:
+    """Another user or tenant behind the right host would end up under the wrong owner."""
+    with pytest.raises(Refusal) as refused:
+        LINKS.following(f"{BASE}/{path}?$skip=10", path=f"users/{USER}/messages")
+    assert refused.value.code == "foreign_next_link"

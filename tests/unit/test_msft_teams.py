@@ -1,227 +1,88 @@
-"""Teams: each chat and each message once, members in full, and the same decisions after a resume."""
+"""The Teams connector: what its parts learn is kept and reported together."""
 
-import json
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import Sequence
 
 import pytest
-from aiohttp import web
 
-from connectors.msft_teams import TeamsConnector, connector
-from connectors.options import ConnectorOptions
-from pipeline.errors import DatasetDenied, SkipReason, UnitFailed, UnitSkipped
-from pipeline.model import Page, Principal, PrincipalKind, Unit, Window
-from tests.graph_server import Answer, ScriptedGraph, answer, page, refusal, scripted_graph
+from connectors.msft_teams import TeamsConnector
+from pipeline.errors import DatasetDenied, FailReason, SkipReason, SourceRefused, UnitFailed, UnitSkipped
+from pipeline.model import Principal, PrincipalKind
+from pipeline.ports import Preparation, Source
+from tests.harness import SmallSource, SmallTenant
 
-DAY = Window(datetime(2026, 3, 2, tzinfo=UTC), datetime(2026, 3, 3, tzinfo=UTC))
-OLD, NEW = "2026-01-01T00:00:00Z", "2026-03-02T10:00:00.123Z"
-SELECT = {"teams_chats": ("id", "topic"), "teams_chat_messages": ("id",)}
+USER = Principal(PrincipalKind.USER, "u")
 
 
-def _user(user_id: str) -> Principal:
-    return Principal(PrincipalKind.USER, user_id)
+class Part:
+    """A part of one dataset, which skips every user."""
+
+    name = "msft-teams"
+
+    def __init__(
+        self,
+        dataset: str,
+        *,
+        error: Exception | None = None,
+        memory: bytes | None = None,
+        found: Sequence[Principal] = (),
+    ) -> None:
+        self.sources: Sequence[Source] = [SmallSource(SmallTenant([], {}), dataset, PrincipalKind.USER)]
+        self.recalled: list[bytes | None] = []
+        self._dataset = dataset
+        self._error = error
+        self._memory = memory
+        self._found = found
+
+    async def prepare(self, users: Sequence[Principal], *, saved: bytes | None) -> Preparation:
+        self.recalled.append(saved)
+        if self._error is not None:
+            raise self._error
+        skipped = UnitSkipped(SkipReason.OUT_OF_SCOPE)
+        failed = {(self._dataset, user): skipped for user in users}
+        return Preparation(saved=self._memory, failed=failed, principals=self._found)
 
 
-USERS = [_user(name) for name in ("c", "a", "b")]
+@pytest.mark.parametrize("error", [DatasetDenied(needs=("Chat.Read.All",)), SourceRefused("No", remedy="Grant it")])
+async def test_a_refused_part_denies_its_own_datasets_only(error: Exception) -> None:
+    """Channels are read although chats may not be."""
+    teams = TeamsConnector({"chats": Part("teams_chats", error=error), "channels": Part("teams_channels")})
+    prepared = await teams.prepare([USER], saved=None)
+    assert list(prepared.denied) == ["teams_chats"]
+    assert prepared.denied["teams_chats"].reason is FailReason.PERMISSION
+    assert list(prepared.failed) == [("teams_channels", USER)]
 
 
-def _chat(name: str, *, created: str = OLD, updated: str = OLD) -> dict[str, Any]:
-    return {"id": name, "createdDateTime": created, "lastUpdatedDateTime": updated, "topic": "planted"}
+async def test_a_refused_part_stays_refused_when_the_run_goes_on() -> None:
+    """Its roster would name other readers than the first attempt's."""
+    error = UnitFailed(FailReason.SERVICE_ERROR, code="500")
+    first = await TeamsConnector(
+        {"a": Part("teams_chats", error=error), "b": Part("teams_teams", memory=b"1")}
+    ).prepare([], saved=None)
+    healed = Part("teams_chats", memory=b"2")
+    again = await TeamsConnector({"a": healed, "b": Part("teams_teams", memory=b"1")}).prepare([], saved=first.saved)
+    assert healed.recalled == []
+    assert str(again.denied["teams_chats"]) == str(error)
 
 
-def _tenant(chats: Mapping[str, list[dict[str, Any]] | Answer], members: Mapping[str, Answer] | None = None) -> Answer:
-    """Answers the lists of chats and of members."""
-
-    def handle(request: web.Request) -> Any:
-        parts = request.path.split("/")
-        if parts[2] == "chats":
-            return (members or {}).get(parts[3], page({"userId": parts[3]}))(request)
-        if parts[-1] == "getAllMessages":
-            return page({"id": "1", "chatId": "x"})(request)
-        listed = chats[parts[3]]
-        return page(*listed)(request) if isinstance(listed, list) else listed(request)
-
-    return handle
+async def test_what_parts_find_is_found_by_the_connector() -> None:
+    """The teams."""
+    team = Principal(PrincipalKind.TEAM, "t")
+    teams = TeamsConnector({"a": Part("teams_teams", found=[team]), "b": Part("teams_chats")})
+    assert (await teams.prepare([], saved=None)).principals == [team]
 
 
-def _teams(graph: ScriptedGraph, *properties: str) -> TeamsConnector:
-    select = {**SELECT, "teams_chats": (*SELECT["teams_chats"], *properties)}
-    return connector(graph.client, select=select, options=ConnectorOptions())
+async def test_every_part_gets_back_what_it_saved() -> None:
+    """Also where another part saves nothing."""
+    parts = {"a": Part("teams_chats", memory=b"1"), "b": Part("teams_teams"), "c": Part("teams_channels", memory=b"3")}
+    teams = TeamsConnector(parts)
+    first = await teams.prepare([], saved=None)
+    again = await teams.prepare([], saved=first.saved)
+    assert [part.recalled for part in parts.values()] == [[None, b"1"], [None, None], [None, b"3"]]
+    assert again.saved == first.saved
+    assert [source.dataset for source in teams.sources] == ["teams_chats", "teams_teams", "teams_channels"]
 
 
-async def _chats(teams: TeamsConnector, user: str, window: Window | None = DAY) -> list[dict[str, Any]]:
-    pages: list[Page] = [got async for got in teams.sources[0].pages(Unit("teams_chats", _user(user), window))]
-    return [chat for got in pages for chat in json.loads(got.records)]
-
-
-async def test_a_chat_is_exported_once_with_all_members() -> None:
-    """By its lowest member, and only if it changed in the window."""
-    shared, own, still = _chat("shared", updated=NEW), _chat("own", created=NEW), _chat("still")
-    tenant = _tenant({"a": [shared, still], "b": [shared, own], "c": [shared]})
-    async with scripted_graph(tenant) as graph:
-        teams = _teams(graph)
-        prepared = await teams.prepare(USERS, saved=None)
-        assert prepared.failed == {}
-        exported = {user: await _chats(teams, user) for user in ("a", "b", "c")}
-    assert [chat["id"] for chat in exported["a"]] == ["shared"]
-    assert [chat["id"] for chat in exported["b"]] == ["own"]
-    assert exported["c"] == []
-    assert exported["a"][0] == {**shared, "members": [{"userId": "shared"}]}
-
-
-async def test_members_come_from_all_their_pages() -> None:
-    """Asked for chat by chat: an expansion would end at 25 for the whole page."""
-    first = page({"userId": "1"}, next_link="/v1.0/chats/x/members?$skiptoken=2")
-
-    def members(request: web.Request) -> Any:
-        return page({"userId": "2"})(request) if "$skiptoken" in request.raw_path else first(request)
-
-    async with scripted_graph(_tenant({"a": [_chat("x", created=NEW)]}, {"x": members})) as graph:
-        teams = _teams(graph)
-        await teams.prepare([_user("a")], saved=None)
-        (chat,) = await _chats(teams, "a")
-        assert all("expand" not in path for path in graph.paths)
-    assert [member["userId"] for member in chat["members"]] == ["1", "2"]
-
-
-@pytest.mark.parametrize("told", [refusal(404, "NotFound"), refusal(403, "Forbidden"), answer("", status=404)])
-async def test_a_chat_whose_members_cannot_be_read_is_exported_without_them(told: Answer) -> None:
-    """Gone by now, or of another tenant: the chat itself is still known."""
-    async with scripted_graph(_tenant({"a": [_chat("x", created=NEW)]}, {"x": told})) as graph:
-        teams = _teams(graph)
-        await teams.prepare([_user("a")], saved=None)
-        (chat,) = await _chats(teams, "a")
-    assert "members" not in chat
-
-
-async def test_a_missing_permission_for_members_denies_the_dataset() -> None:
-    """Leaving out all members silently would look like success."""
-    message = "Missing role permissions on the request. API requires one of 'ChatMember.Read.All'."
-    denied = refusal(403, "Forbidden", message=message)
-    async with scripted_graph(_tenant({"a": [_chat("x", created=NEW)]}, {"x": denied})) as graph:
-        teams = _teams(graph)
-        await teams.prepare([_user("a")], saved=None)
-        with pytest.raises(DatasetDenied) as error:
-            await _chats(teams, "a")
-    assert error.value.needs == ("ChatMember.Read.All",)
-
-
-async def test_no_request_is_made_for_users_who_read_no_changed_chat() -> None:
-    """The list of the preparation tells."""
-    async with scripted_graph(_tenant({"a": [_chat("x")], "b": [_chat("x")], "c": []})) as graph:
-        teams = _teams(graph)
-        await teams.prepare(USERS, saved=None)
-        asked = len(graph.requests)
-        assert [await _chats(teams, user) for user in ("a", "b", "c")] == [[], [], []]
-        assert len(graph.requests) == asked
-
-
-async def test_the_last_message_is_expanded_only_where_the_rules_keep_something_of_it() -> None:
-    """It is the one thing a list of chats does not hold by itself; the preparation never needs it."""
-    async with scripted_graph(_tenant({"a": [_chat("x", created=NEW)]})) as graph:
-        teams = _teams(graph, "lastMessagePreview")
-        await teams.prepare([_user("a")], saved=None)
-        await _chats(teams, "a")
-        lists = [parse_qs(urlsplit(path).query).get("$expand") for path in graph.paths if "/users/" in path]
-    assert lists == [None, ["lastMessagePreview"]]
-
-
-async def test_messages_are_asked_for_from_just_before_the_window_on() -> None:
-    """Without an upper bound, so that later edits do not hide a message; with the opt-in for system messages."""
-    async with scripted_graph(_tenant({"a": [_chat("x")], "b": [_chat("x")]})) as graph:
-        teams = _teams(graph)
-        await teams.prepare([_user("a"), _user("b")], saved=None)
-        before = len(graph.requests)
-        for user in ("a", "b"):
-            _ = [got async for got in teams.sources[1].pages(Unit("teams_chat_messages", _user(user), DAY))]
-        (request,) = graph.requests[before:]  # none for b, whose only chat a reads
-    assert request.path == "/v1.0/users/a/chats/getAllMessages"
-    assert parse_qs(urlsplit(request.raw_path).query) == {
-        "$filter": ["lastModifiedDateTime gt 2026-03-01T23:59:59.999999Z"],
-        "$top": ["50"],
-    }
-    assert request.headers["Prefer"] == "include-unknown-enum-members"
-
-
-async def test_messages_of_chats_that_others_read_are_filtered() -> None:
-    """Both members get them; one keeps them."""
-    async with scripted_graph(_tenant({"a": [_chat("x")], "b": [_chat("x"), _chat("y")]})) as graph:
-        teams = _teams(graph)
-        await teams.prepare([_user("a"), _user("b")], saved=None)
-        messages = teams.sources[1]
-        kept = {}
-        for user in ("a", "b"):
-            row_filter = messages.filter(Unit("teams_chat_messages", _user(user), DAY))
-            assert row_filter is not None
-            assert row_filter.path == "chatId"
-            kept[user] = [chat for chat in ("x", "y", "unlisted") if row_filter.keeps(chat)]
-    assert kept == {"a": ["x"], "b": ["y"]}
-
-
-async def test_users_whose_chats_cannot_be_listed_are_reported() -> None:
-    """And none of their chats is theirs to read, since their units are not made."""
-    half = [page(_chat("x"), next_link="/v1.0/users/a/chats?$skiptoken=2"), refusal(500)]
-    count = 0
-
-    def broken(request: web.Request) -> Any:
-        nonlocal count
-        count += 1
-        return half[min(count, 2) - 1](request)
-
-    gone = refusal(404, "Request_ResourceNotFound")
-    async with scripted_graph(_tenant({"a": broken, "b": [_chat("x")], "c": gone})) as graph:
-        teams = _teams(graph)
-        prepared = await teams.prepare(USERS, saved=None)
-        failed = prepared.failed
-        reader = teams.sources[1].filter(Unit("teams_chat_messages", _user("b"), DAY))
-        assert reader is not None
-        assert reader.keeps("x")
-        again = _teams(graph)
-        resumed = await again.prepare([*USERS, _user("new")], saved=prepared.saved)
-    assert isinstance(failed[_user("a")], UnitFailed)
-    skipped = failed[_user("c")]
-    assert isinstance(skipped, UnitSkipped)
-    assert skipped.reason is SkipReason.DELETED_PRINCIPAL
-    assert {user: str(error) for user, error in resumed.failed.items() if user != _user("new")} == {
-        user: str(error) for user, error in failed.items()
-    }
-    late = resumed.failed[_user("new")]
-    assert isinstance(late, UnitSkipped)
-    assert late.reason is SkipReason.OUT_OF_SCOPE
-
-
-async def test_a_resumed_run_lists_nothing() -> None:
-    """It takes over what was decided, even where the tenant changed since."""
-    async with scripted_graph(_tenant({"a": [_chat("x", created=NEW)], "b": [_chat("x", created=NEW)]})) as graph:
-        first = await _teams(graph).prepare([_user("a"), _user("b")], saved=None)
-        asked = len(graph.requests)
-        teams = _teams(graph)
-        resumed = await teams.prepare([_user("a"), _user("b")], saved=first.saved)
-        assert len(graph.requests) == asked
-        assert resumed.saved == first.saved
-        assert [len(await _chats(teams, user)) for user in ("a", "b")] == [1, 0]
-
-
-async def test_a_missing_permission_stops_the_preparation() -> None:
-    """Not one failure for each user."""
-    async with scripted_graph(refusal(403, "Forbidden", message="Missing role permissions on the request.")) as graph:
-        with pytest.raises(DatasetDenied):
-            await _teams(graph).prepare([_user(f"u{n:03}") for n in range(200)], saved=None)
-        assert len(graph.requests) < 100
-
-
-async def test_reading_before_the_preparation_is_a_bug() -> None:
-    """It would export nothing and look complete."""
-    async with scripted_graph(_tenant({})) as graph:
-        with pytest.raises(RuntimeError, match="prepare"):
-            await _chats(_teams(graph), "a")
-
-
-async def test_without_chats_a_tenant_is_fine() -> None:
-    """Nobody to list, nothing to read."""
-    async with scripted_graph(_tenant({})) as graph:
-        prepared = await _teams(graph).prepare([], saved=None)
-    assert prepared.failed == {}
-    assert prepared.saved
+async def test_parts_that_learn_nothing_leave_nothing_to_keep() -> None:
+    """No file is written for an open run."""
+    prepared = await TeamsConnector({"a": Part("teams_teams")}).prepare([], saved=None)
+    assert prepared.saved is None

@@ -197,6 +197,64 @@ async def test_a_later_page_that_stays_too_heavy_breaks_the_collection() -> None
     assert size.items < 100
 
 
+def _mailbox_with_damage(*damaged: int, records: int = 100) -> Any:
+    """Graph as Outlook pages: $top and $skip; a page that would hold a damaged record is refused."""
+
+    def mailbox(request: Any) -> Any:
+        top, skip = int(request.query["$top"]), int(request.query.get("$skip", 0))
+        numbers = range(skip, min(skip + top, records))
+        if set(numbers) & set(damaged):
+            return refusal(500, "ErrorCorruptData")(request)
+        more = f"/v1.0/users/1/messages?$top={top}&$skip={skip + top}" if skip + top < records else None
+        return page(*({"id": number} for number in numbers), next_link=more)(request)
+
+    return mailbox
+
+
+@pytest.mark.parametrize("damaged", [(0,), (37,), (99,), (20, 21, 77)])
+async def test_a_damaged_record_is_left_out_alone(damaged: tuple[int, ...]) -> None:
+    """Every other record comes, once and in order; the damaged ones are counted."""
+    size = PageSize(32)
+    async with scripted_graph(_mailbox_with_damage(*damaged)) as graph:
+        pages = read_pages(graph.client, _request(sizes_by_header=True), budget=graph.client.budget(), size=size)
+        got = [page async for page in pages]
+        assert len(graph.requests) < 40 * len(damaged)
+    numbers = [record["id"] for page in got for record in json.loads(page.records)]
+    assert numbers == [number for number in range(100) if number not in damaged]
+    assert sum(page.damaged for page in got) == len(damaged)
+    assert not size.is_reduced
+
+
+async def test_where_everything_is_damaged_it_is_not_the_records() -> None:
+    """A hundred are left out, then the collection fails with the service's word."""
+    async with scripted_graph(refusal(500, "ErrorCorruptData")) as graph:
+        with pytest.raises(Refusal) as refused:
+            await _read(graph, _request(sizes_by_header=True), size=PageSize(1))
+    assert (refused.value.code, refused.value.row.end) == ("ErrorCorruptData", End.SERVICE_ERROR)
+
+
+async def test_a_damaged_record_fails_a_collection_that_cannot_begin_behind_it() -> None:
+    """Nothing is passed over where nobody could say what."""
+    async with scripted_graph(page({"id": 1}, next_link=NEXT), refusal(500, "ErrorCorruptData")) as graph:
+        with pytest.raises(Refusal) as refused:
+            await _read(graph, size=PageSize(50))
+    assert refused.value.code == "ErrorCorruptData"
+
+
+async def test_a_first_page_shrinks_as_far_as_it_must() -> None:
+    """Each size has retries of its own: a mailbox that bears seven items a page is read with fewer."""
+
+    def heavy(request: Any) -> Any:
+        return (refusal(504) if int(request.query["$top"]) > 7 else page({"id": 1}))(request)
+
+    async with scripted_graph(heavy) as graph:
+        assert len(await _read(graph, size=PageSize(1_000))) == 1
+    async with scripted_graph(refusal(504)) as graph:
+        with pytest.raises(Refusal):
+            await _read(graph, size=PageSize(1_000))
+        assert len(graph.requests) < 30
+
+
 async def test_one_object_becomes_a_page_of_one() -> None:
     """Single answers have no `value`."""
     async with scripted_graph(answer('\ufeff{"timeZone":"UTC"}')) as graph:

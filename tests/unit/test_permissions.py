@@ -25,7 +25,7 @@ class NoTokens:
     async def token(self) -> str:
         raise AssertionError("nothing is asked for")
 
-    def invalidate(self, refused: str) -> None:
+    def invalidate(self, refused: str, *, claims: str = "") -> None:
         raise AssertionError("nothing is asked for")
 
 

@@ -7,7 +7,15 @@ from tenacity import RetryCallState
 
 from connectors.graph.clock import GraphClock
 from connectors.graph.errors import BANDWIDTH_PAUSE_S, BUSY_STORE_PAUSE_S, Refusal, classify, fault
-from connectors.graph.retry import LONGEST_HEADER_S, PageSize, RetryPolicy, Tries, UnitBudget, parse_retry_after
+from connectors.graph.retry import (
+    LONGEST_HEADER_S,
+    PageSize,
+    RetryPolicy,
+    SizeHabit,
+    Tries,
+    UnitBudget,
+    parse_retry_after,
+)
 
 NOW = datetime(2026, 3, 2, 12, 0, 0, tzinfo=UTC)
 
@@ -172,6 +180,23 @@ def test_pages_shrink_after_two_failures_and_recover() -> None:
     for _ in range(20):
         size.failed()
     assert size.items == 1
+
+
+def test_what_one_collection_learnt_the_next_begin_with() -> None:
+    """And after ten that came through so, the next one tries twice as many."""
+    habit = SizeHabit()
+    first = habit.page_size(1_000)
+    for _ in range(4):
+        first.failed()
+    habit.note(first)
+    assert [first.items, habit.page_size(1_000).items, habit.page_size(100).items] == [250, 250, 100]
+    for _ in range(10):
+        habit.note(habit.page_size(1_000))
+    assert habit.page_size(1_000).items == 500
+    for _ in range(20):
+        habit.note(habit.page_size(1_000))
+    assert habit.page_size(1_000).items == 1_000
+    assert not habit.page_size(1_000).is_reduced
 
 
 def test_other_failures_do_not_shrink_the_page() -> None:

@@ -1,7 +1,7 @@
 """What a run left out, and when a dataset is given up."""
 
 from pipeline.errors import DatasetDenied, FailReason, SkipReason, UnitFailed, UnitSkipped
-from pipeline.tally import UNIFORM_FAILURES, Tally
+from pipeline.tally import LATER_FAILURES, UNIFORM_FAILURES, Tally
 
 MAIL = "mail_messages"
 
@@ -37,6 +37,19 @@ def test_one_success_or_another_cause_keeps_a_dataset_going() -> None:
 
     assert not tally.is_denied(MAIL)
     assert not mixed.is_denied(MAIL)
+
+
+def test_a_long_row_of_one_failure_condemns_the_dataset_at_last() -> None:
+    """A service that goes away in mid-run is not asked for all that is left; a success begins the row anew."""
+    tally = Tally()
+    gone = UnitFailed(FailReason.NETWORK, code="connection_failed")
+    for row in (LATER_FAILURES - 1, LATER_FAILURES):
+        tally.done(MAIL)
+        assert not tally.is_denied(MAIL)
+        for number in range(row):
+            tally.failed(MAIL, f"t~{number}", gone)
+
+    assert [(line.principal, line.reason) for line in tally.failures()] == [(None, "network")]
 
 
 def test_refused_everywhere_means_a_missing_permission() -> None:

@@ -175,6 +175,44 @@ async def test_one_throttled_mailbox_does_not_slow_the_service() -> None:
 
 
 @virtual_time
+async def test_refusals_here_and_there_are_not_the_number_of_callers() -> None:
+    """Every fifth request refused, each time for another mailbox: fewer callers would be refused as often."""
+    governor = _governor(outlook_in_flight=64)
+    for number in range(100):
+        await _call(governor, mailbox_traffic(str(number)), refused_s=1 if number % 5 == 4 else None)
+    assert governor.concurrency(Service.OUTLOOK) == 16
+
+
+@virtual_time
+async def test_an_unpublished_limit_is_found() -> None:
+    """A service that serves four callers at once, whoever they are, soon has not many more of ours."""
+    governor = _governor(outlook_in_flight=128)
+    in_flight = 0
+    answers: list[bool] = []
+
+    async def calls(mailbox: str) -> None:
+        nonlocal in_flight
+        for _ in range(100):
+            async with governor.admission(mailbox_traffic(mailbox), Patience(1e9)) as admission:
+                in_flight += 1
+                is_refused = in_flight > 4
+                await asyncio.sleep(0.3)
+                in_flight -= 1
+                answers.append(is_refused)
+                if is_refused:
+                    admission.refused(retry_after_s=1)
+                else:
+                    admission.succeeded()
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(32):
+            group.create_task(calls(str(number)))
+    assert governor.concurrency(Service.OUTLOOK) <= 8
+    late = answers[len(answers) // 2 :]
+    assert sum(late) / len(late) < 0.33
+
+
+@virtual_time
 async def test_concurrency_never_exceeds_what_was_found() -> None:
     """The open requests of a service stay within its level."""
     governor = _governor(outlook_in_flight=8)

@@ -1,0 +1,60 @@
+"""A storm of refusals, breaks and heavy pages: the export is exact, polite, and as quick as it may be."""
+
+import asyncio
+import time
+from pathlib import Path
+
+from connectors.emulator import Effect, Emulator, Fault, MailboxKind, Tenant
+from connectors.graph.clock import GraphClock
+from pipeline.model import Window
+from tests.integration.conftest import NOW
+from tests.integration.line import ids, open_line, read_unit, user
+from tests.integration.schedules import verdict
+from tests.integration.site import Site
+from tests.integration.storm import HISTORY, KEYS, Pace, sail, stormy_tenant
+
+
+async def test_a_storm_over_twenty_mailboxes(tmp_path: Path) -> None:
+    """Every fifth request refused, 503 without a word, resets, 504 on big pages, tokens of a minute."""
+    tenant = stormy_tenant(users=20, mail_per_week=60)
+    async with Emulator(tenant, token_lifetime_s=60) as emulator:
+        site = Site(tenant, emulator, tmp_path, KEYS)
+        voyage = await sail(site, Pace(latency_s=0.1, retry_after_s=0.4, back_off_s=0.4))
+        print(voyage.figures(site))
+        assert voyage.manifest.status == "complete"
+        assert verdict(site, voyage.manifest, voyage.truth) == []
+    counters = emulator.counters
+    assert counters.inside_fence == 0
+    assert max(counters.max_in_flight.values()) <= 4
+    assert voyage.took_s <= 1.5 * max(voyage.demanded_s, voyage.computed_s) + 1  # a second to begin and to seal
+
+
+async def test_one_throttled_mailbox_does_not_slow_the_others(tmp_path: Path) -> None:
+    """They take as long beside it as without it, while it waits behind its fence."""
+
+    async def read_all(tenant: Tenant, *faults: Fault, but: str) -> tuple[float, bool]:
+        """Seconds until all others were read; whether the throttled one was still waiting then."""
+        window = Window(NOW - HISTORY, NOW)
+        async with open_line(tenant, *faults, clock=GraphClock()) as line:
+            source = line.source("outlook-mail", "mail_messages")
+            started_s = time.monotonic()
+            throttled = asyncio.ensure_future(read_unit(source, user(but), window))
+            others = [read_unit(source, user(each), window) for each in readable if each != but]
+            found = await asyncio.gather(*others)
+            took_s, is_waiting = time.monotonic() - started_s, not throttled.done()
+            throttled.cancel()
+            await asyncio.gather(throttled, return_exceptions=True)
+        assert [ids(records) for records in found] == expected
+        return took_s, is_waiting
+
+    tenant = Tenant(seed=11, users=20, now=NOW, history=HISTORY)
+    readable = tenant.users_of(MailboxKind.NORMAL)
+    slow, *rest = readable
+    expected = [ids(tenant.truth.messages(each, NOW - HISTORY, NOW)) for each in rest]
+    latency = Fault(effect=Effect.SLOW, seconds=0.1)
+    fence = Fault(mailbox=slow, status=429, code="ApplicationThrottled", retry_after=30)
+    without_s, _ = await read_all(tenant, latency, but=slow)
+    beside_s, is_waiting = await read_all(tenant, fence, latency, but=slow)
+    print({"without": f"{without_s:.2f} s", "beside a throttled mailbox": f"{beside_s:.2f} s"})
+    assert is_waiting
+    assert beside_s < 1.5 * without_s + 0.2

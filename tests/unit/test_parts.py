@@ -1,0 +1,110 @@
+"""Parts hold whole units or are not published, whatever interrupts the adding."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from pipeline.errors import StoreUnavailable
+from pipeline.journal import DoneUnit, Journal, RunRecord
+from pipeline.lease import hold
+from pipeline.model import RunKind
+from pipeline.parts import PartAssembler, UnitResult
+from pipeline.ports import PartSummary
+from sinks.stores.memory import MemoryStore, Step
+from tests.harness import NOW
+
+RECORD = RunRecord(
+    run_id="20260302T000000Z-0000",
+    kind=RunKind.RUN,
+    started_at=NOW,
+    until=NOW,
+    connectors=("small",),
+    profile="strict",
+    scope="all",
+    rules_fingerprint="f",
+    salt_fingerprint="s",
+    schema_versions={},
+)
+
+
+class LineEncoder:
+    """A part is its rows, one after another."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def append(self, rows: Any, *, owner: str | None) -> bytes:
+        self.size += len(rows)
+        return bytes(rows)
+
+    def finish(self) -> tuple[bytes, PartSummary]:
+        return b"end", PartSummary(rows=self.size, bytes=self.size, sha256="", min_time=None, max_time=None)
+
+
+async def at_once(function: Any, *args: Any, **kwargs: Any) -> Any:
+    return function(*args, **kwargs)
+
+
+def unit(principal: str, rows: bytes) -> UnitResult:
+    return UnitResult(dataset="mail_messages", unit=DoneUnit(principal, None, None, len(rows)), owner=None, rows=rows)
+
+
+async def assembled(state: MemoryStore, destination: MemoryStore, journal: Journal) -> PartAssembler:
+    return PartAssembler(
+        journal=journal,
+        destination=destination,
+        encoder=lambda dataset: LineEncoder(),
+        blocking=at_once,
+        clock=lambda: NOW,
+        part_size_bytes=100,
+        part_max_age=timedelta(minutes=5),
+    )
+
+
+async def test_units_of_one_part_are_journalled_together() -> None:
+    """Two whole units, one part, one entry that names both."""
+    state, destination = MemoryStore(), MemoryStore()
+    async with hold(state, RunKind.RUN, clock=lambda: NOW) as lease:
+        journal = Journal(state, RECORD, lease)
+        assembler = await assembled(state, destination, journal)
+        await assembler.add(unit("a", b"first "))
+        await assembler.add(unit("b", b"second "))
+        await assembler.close_all()
+
+    assert list(destination.bucket.objects.values()) == [b"first second end"]
+    assert [each.principal for each in journal.entries[0].units] == ["a", "b"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("is_cancelled", [True, False])
+async def test_a_part_to_which_adding_broke_off_is_never_published(when: str, is_cancelled: bool) -> None:
+    """Cancelled at a stop, or the store failed: bytes of the unit may be missing, or be there without its name."""
+    is_stuck, strikes = asyncio.Event(), False
+
+    async def hook(step: Step) -> None:
+        if strikes and step.action == "write" and step.when == when:
+            is_stuck.set()
+            await asyncio.sleep(3600 if is_cancelled else 0)
+            raise StoreUnavailable("no answer")
+
+    state, destination = MemoryStore(), MemoryStore(hook=hook)
+    async with hold(state, RunKind.RUN, clock=lambda: NOW) as lease:
+        journal = Journal(state, RECORD, lease)
+        assembler = await assembled(state, destination, journal)
+        await assembler.add(unit("a", b"first "))
+        strikes = True
+        adding = asyncio.create_task(assembler.add(unit("b", b"second ")))
+        await is_stuck.wait()
+        if is_cancelled:
+            adding.cancel()
+        await asyncio.gather(adding, return_exceptions=True)
+        strikes = False
+
+        with pytest.raises(StoreUnavailable, match="broke off"):
+            await assembler.add(unit("c", b"third "))
+        await assembler.close_all()
+
+    assert destination.bucket.objects == {}
+    assert journal.entries == []
