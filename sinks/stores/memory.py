@@ -52,6 +52,7 @@ class MemoryBucket:
         self.versions: dict[str, str] = {}
         self.published_by: dict[str, str] = {}  # key to the token of the upload that made it
         self.staged: dict[str, _Staged] = {}
+        self.given_up: set[str] = set()  # tokens
         self._numbers = count(1)
 
     def next_name(self) -> str:
@@ -167,6 +168,8 @@ class MemoryUpload:
     async def publish(self) -> bool:
         """Make the object visible; False when another upload did."""
         async with self._store.step("publish", self.key):
+            if self.token in self._bucket.given_up:
+                raise StoreRefused("an upload that was given up cannot be published any more")
             if self.key in self._bucket.objects:
                 return self._bucket.published_by.get(self.key) == self.token
             staged = self._bucket.staged.get(self.token)
@@ -182,4 +185,6 @@ class MemoryUpload:
     async def abort(self) -> None:
         """Give the bytes up; after a publication nothing happens."""
         async with self._store.step("abort", self.key):
+            if self._bucket.published_by.get(self.key) != self.token:
+                self._bucket.given_up.add(self.token)
             self._bucket.staged.pop(self.token, None)
