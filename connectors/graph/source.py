@@ -15,7 +15,7 @@ from connectors.graph.client import GraphClient
 from connectors.graph.errors import Disposition, End, Refusal, outcome
 from connectors.graph.paging import CollectionBroken, Request, read_object, read_pages
 from connectors.graph.retry import PageSize, SizeHabit, UnitBudget
-from pipeline.errors import FailReason, UnitFailed, UnitReadAgain
+from pipeline.errors import DatasetDenied, ExportError, FailReason, SkipReason, UnitFailed, UnitReadAgain, UnitSkipped
 from pipeline.model import Page, Principal, PrincipalKind, Unit
 from pipeline.ports import RowFilter
 
@@ -153,7 +153,7 @@ class GraphSource:
                     self._interrupted[unit] = reading
                     raise UnitReadAgain("a collection broke off") from None
             except Refusal as refusal:
-                raise outcome(refusal, roles=self._collection.roles) from None
+                raise self._outcome(refusal, unit) from None
             else:
                 return
 
@@ -164,6 +164,16 @@ class GraphSource:
                 return [page async for page in self.pages(unit)]
             except UnitReadAgain:
                 continue  # `pages` bounds it
+
+    def _outcome(self, refusal: Refusal, unit: Unit) -> ExportError:
+        """As `errors.outcome`; but what would leave out one mailbox must not leave out the tenant, unnoticed."""
+        error = outcome(refusal, roles=self._collection.roles)
+        if not isinstance(error, UnitSkipped) or unit.principal.kind is not PrincipalKind.TENANT:
+            return error
+        facts = {"code": refusal.code, "request_id": refusal.request_id}
+        if error.reason is SkipReason.OUT_OF_POLICY:
+            return DatasetDenied(needs=self._collection.roles, **facts)
+        return UnitFailed(FailReason.UNKNOWN_ERROR, **facts)
 
     async def read(self, unit: Unit, reading: Reading) -> AsyncIterator[Page]:
         """The pages of all requests of the unit, one after the other.

@@ -1,5 +1,6 @@
 """A storm over a tenant, and how long the budgets themselves demand that an export of it takes."""
 
+import heapq
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -10,6 +11,7 @@ from connectors.emulator import Body, Effect, Emulator, Fault, Tenant, TenantPro
 from connectors.graph.client import Manners
 from connectors.graph.clock import GraphClock
 from connectors.graph.retry import RetryPolicy
+from connectors.graph.throttle import PAUSE_GROWTH, PAUSE_JITTER
 from pipeline.manifest import Manifest
 from tests.integration.conftest import NOW
 from tests.integration.schedules import Truth
@@ -77,16 +79,19 @@ class Weather:
         """Seconds an export needs that does everything else in no time.
 
         The requests of a mailbox for one kind of data follow each other: each takes its latency, or what the retry
-        policy pauses. A Retry-After holds the whole mailbox. So many mailboxes are read at a time, so the whole takes
-        at least the longest of them, and at least an equal share of all. The lists of the directory come before.
+        policy pauses. A Retry-After holds the whole mailbox, longer when it was refused again right after. So many
+        mailboxes are read at a time, in the order in which they were begun, after the lists of the directory.
         """
         lists_s = self.pace.latency_s * sum(kind in ("users", "groups") for _, _, kind, _ in self.met)
         requests: dict[str, list[tuple[float, str, Fault | None]]] = defaultdict(list)
         for at_s, mailbox, kind, fault in self.met:
             if kind not in ("users", "groups", "token", "discovery"):
                 requests[mailbox].append((at_s, kind, fault))
-        each_s = [self._longest_chain_s(met) + _fenced_s(met) for met in requests.values()]
-        return lists_s + max(sum(each_s) / in_flight, *each_s)
+        free_at_s = [0.0] * in_flight
+        for met in requests.values():
+            busy_s = self._longest_chain_s(met) + _fenced_s(met)
+            heapq.heapreplace(free_at_s, free_at_s[0] + busy_s)
+        return lists_s + max(free_at_s)
 
     def _longest_chain_s(self, met: Iterable[tuple[float, str, Fault | None]]) -> float:
         """Of the kinds of data of one mailbox; failures of one page in a row pause twice as long each time."""
@@ -105,12 +110,17 @@ class Weather:
 
 
 def _fenced_s(met: Iterable[tuple[float, str, Fault | None]]) -> float:
-    """How long a Retry-After was up, those that came together counted once."""
+    """How long a mailbox had to be left alone; refusals that came together count once."""
     total_s = until_s = 0.0
+    repeats = 0
     for at_s, _, fault in met:
         if fault is not None and fault.retry_after is not None:
-            begin_s, until_s = max(at_s, until_s), max(until_s, at_s + float(fault.retry_after))
-            total_s += max(0.0, until_s - begin_s)
+            repeats += 0 < until_s <= at_s
+            end_s = at_s + float(fault.retry_after) * PAUSE_GROWTH**repeats * (1 + CHANCE * PAUSE_JITTER)
+            total_s += max(0.0, end_s - max(at_s, until_s))
+            until_s = max(until_s, end_s)
+        elif at_s >= until_s and (fault is None or fault.effect is Effect.SLOW):
+            until_s, repeats = 0.0, 0
     return total_s
 
 

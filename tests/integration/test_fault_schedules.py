@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from connectors.emulator import Emulator, Tenant, TenantProfile
+from connectors.emulator import Emulator, Fault, Tenant, TenantProfile
 from pipeline.errors import SourceRefused
 from pipeline.manifest import Manifest
+from pipeline.tally import UNIFORM_FAILURES
 from tests.chaos_proxy import ChaosProxy
 from tests.integration.conftest import NOW
 from tests.integration.schedules import CONNECTORS, MANNERS, Truth, made_from, verdict
@@ -49,7 +50,7 @@ async def run_schedules(seeds: range, folder: Path) -> dict[str, int]:
                 assert verdict(site, manifest, truth, schedule.poisoned) == [], f"schedule {seed}"
                 continue
             ends["refused"] += 1
-            assert not list(site.folder.rglob("*.parquet")), f"schedule {seed}"
+            assert not [path for path in site.written_bytes() if path.suffix == ".parquet"], f"schedule {seed}"
             emulator.faults.clear()
             proxy.schedule(())
             manifest = await site.run()  # the next night takes up what this one left, and lacks nothing
@@ -74,3 +75,29 @@ async def test_every_schedule_ends_exact_or_names_what_is_missing(first: int, tm
     ends = await run_schedules(range(first, first + BATCH), tmp_path)
     assert sum(ends.values()) == BATCH
     assert ends["complete"] > 0
+
+
+async def test_a_dataset_that_fails_everywhere_is_given_up(tmp_path: Path) -> None:
+    """One cause for the first twenty mailboxes: the others are not asked, and the manifest has one line for all."""
+    tenant = Tenant(seed=3, users=60, now=NOW, history=LOOKBACK, profile=TenantProfile.quiet())
+    async with Emulator(tenant) as emulator:
+        emulator.faults.replace([Fault(kind="messages", status=500, code="generalException")])
+        site = Site(tenant, emulator, tmp_path, {**KEYS, "limits.mailboxes_in_flight": 8}, manners=MANNERS)
+        manifest = await site.run()
+        asked = emulator.counters.requests["messages"]
+    failed = [(each.principal, each.dataset, each.reason) for each in manifest.failed]
+    assert failed == [(None, "mail_messages", "service_error")]
+    assert manifest.status == "partial"
+    assert asked <= 6 * (UNIFORM_FAILURES + 8)
+    assert manifest.datasets["mail_messages"].units.failed == 60
+    assert manifest.datasets["calendar_events"].units.done == 60
+
+
+async def test_a_tenant_whose_users_cannot_be_listed_is_refused(tmp_path: Path) -> None:
+    """Whatever Graph calls it: without the users nothing can be read, and nothing is written."""
+    tenant = Tenant(seed=3, users=6, now=NOW, history=LOOKBACK)
+    async with Emulator(tenant) as emulator:
+        emulator.faults.replace([Fault(kind="users", status=403, code="ErrorAccessDenied")])
+        site = Site(tenant, emulator, tmp_path, KEYS, manners=MANNERS)
+        assert await _run_or_refused(site) is None
+        assert not [path for path in site.written_bytes() if path.suffix == ".parquet"]

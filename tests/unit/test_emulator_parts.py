@@ -78,6 +78,14 @@ def test_fault_counts() -> None:
     assert [number for number, hit in enumerate(strikes(faults, 20)) if hit] == [2, 5]
 
 
+def test_fault_of_large_pages() -> None:
+    """Only pages that ask for more; a request that does not say how many is none of them."""
+    faults = Faults([Fault(page_above=100)])
+    asked = {"kind": "messages", "path": "/v1.0/users/x/messages", "mailbox": "m1"}
+
+    assert [faults.strike(**asked, page=page) is not None for page in (None, 100, 101)] == [False, False, True]
+
+
 def test_fault_chooses_its_requests() -> None:
     """By kind, mailbox and path; the first rule that is due decides."""
     faults = Faults([Fault(kind="users"), Fault(mailbox="m2"), Fault(path="*/mailfolders/*", status=500)])

@@ -144,6 +144,25 @@ async def test_expected_reasons_are_skips(told: Any, reason: SkipReason) -> None
     assert skipped.value.code
 
 
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        (refusal(403, "ErrorAccessDenied"), FailReason.PERMISSION),
+        (refusal(404, "ResourceNotFound"), FailReason.UNKNOWN_ERROR),
+        (refusal(404, "ErrorItemNotFound"), FailReason.UNKNOWN_ERROR),
+        (refusal(401, "Unauthorized"), FailReason.UNKNOWN_ERROR),
+    ],
+)
+async def test_a_whole_tenant_is_never_skipped(told: Any, reason: FailReason) -> None:
+    """What is expected of one mailbox is a failure of a list of all."""
+    async with scripted_graph(told) as graph:
+        source = _source(graph, principals=PrincipalKind.TENANT)
+        with pytest.raises(UnitFailed) as failed:
+            [page async for page in source.pages(Unit("things", Principal.tenant("t")))]
+    assert failed.value.reason is reason
+    assert failed.value.code
+
+
 async def test_a_missing_permission_names_what_would_do() -> None:
     """After one new token the dataset is denied, with the roles of its declaration."""
     async with scripted_graph(refusal(403, "Authorization_RequestDenied")) as graph:
