@@ -32,7 +32,7 @@ LONGEST_PAUSE_S = 600.0  # how long such growth may make a fence; a longer Retry
 PAUSE_JITTER = 0.1  # fences end a little later than asked, and not all at the same moment
 SPREAD_SCOPES = 3  # refusals of so many mailboxes or chats ...
 SPREAD_S = 30.0  # ... within so many seconds ...
-SPREAD_SHARE = 0.3  # ... are the service's, where they are so large a part of what was sent; else the mailboxes'
+SPREAD_SHARE = 0.28  # ... are the service's, where they are so large a part of what was sent; else the mailboxes'
 
 
 class FenceTooLong(GraphError):

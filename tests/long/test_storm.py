@@ -9,6 +9,7 @@ from connectors.emulator import Emulator
 from tests.integration.schedules import verdict
 from tests.integration.site import Site
 from tests.integration.storm import KEYS, Pace, sail, stormy_tenant
+from tests.integration.test_storm import times_without_and_beside_a_throttled_mailbox
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -29,3 +30,11 @@ async def test_a_storm_over_two_hundred_mailboxes(tmp_path: Path) -> None:
     assert counters.median_in_flight >= 8
     assert counters.requests["token"] >= 2
     assert voyage.took_s <= 1.5 * max(voyage.demanded_s, voyage.computed_s)
+
+
+async def test_the_others_take_no_longer_beside_a_throttled_mailbox() -> None:
+    """As long beside it as without it, within half as long again."""
+    without_s, beside_s, is_waiting = await times_without_and_beside_a_throttled_mailbox()
+    print({"without": f"{without_s:.2f} s", "beside a throttled mailbox": f"{beside_s:.2f} s"})
+    assert is_waiting
+    assert beside_s < 1.5 * without_s + 0.2
