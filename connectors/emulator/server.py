@@ -29,22 +29,24 @@ from connectors.emulator.tokens import TokenKnobs, TokenRefusal, TokenService, t
 
 _VERSIONS = ("v1.0", "beta")
 
+LOOPBACK = "127.0.0.1"
 STOP_WITHIN_S = 1.0  # connections still open are cut then
 
 
 class Emulator:
     """Serves a tenant while the context is open.
 
-    `ca_file` names where the throw-away CA's certificate is written; left out, it is a temporary file that is
-    removed at the end. `public_url` is where clients find the emulator, if something stands before it.
-    `monotonic` is the clock of the throttles.
+    `host` is the name or address that clients use: those of the loopback are served to this machine only, any other
+    on every interface, under a certificate for it. `ca_file` names where the throw-away CA's certificate is written;
+    left out, it is a temporary file that is removed at the end. `public_url` is where clients find the emulator, if
+    something stands before it. `monotonic` is the clock of the throttles.
     """
 
     def __init__(
         self,
         tenant: Tenant,
         *,
-        host: str = "127.0.0.1",
+        host: str = LOOPBACK,
         port: int = 0,
         token_lifetime_s: int = 3600,
         refresh_in_s: int | None = None,
@@ -79,13 +81,13 @@ class Emulator:
             if self._ca_file is None:
                 self._ca_file = Path(folder) / "ca.pem"
             authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            authority.issue_cert(*dict.fromkeys((self._host, "127.0.0.1", "localhost"))).configure_cert(context)
+            authority.issue_cert(*dict.fromkeys((self._host, LOOPBACK, "localhost"))).configure_cert(context)
             authority.cert_pem.write_to_path(str(self._ca_file))
             server = web.Server(self._handle, access_log=None)
             runner = web.ServerRunner(server, shutdown_timeout=STOP_WITHIN_S)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
-            site = web.TCPSite(runner, self._host, self._port, ssl_context=context)
+            site = web.TCPSite(runner, self._interface, self._port, ssl_context=context)
             await site.start()
             self._port = runner.addresses[0][1]
             self.url = self._public_url or f"https://{self._host}:{self._port}"
@@ -126,6 +128,12 @@ class Emulator:
         self._steering = Control(
             self.tenant, counters=self.counters, faults=self.faults, about=about, release=self.release
         )
+
+    @property
+    def _interface(self) -> str:
+        if self._host in {LOOPBACK, "localhost"}:
+            return self._host
+        return "0.0.0.0"  # noqa: S104 - under a name of its own it is there for other machines
 
     @property
     def port(self) -> int:
@@ -240,7 +248,7 @@ class Emulator:
 async def serve(
     tenant: Tenant,
     *,
-    host: str = "127.0.0.1",
+    host: str = LOOPBACK,
     port: int = 0,
     faults: Faults | None = None,
     token_lifetime_s: int = 3600,

@@ -30,6 +30,7 @@ state: file:///tmp/m365-export/state
 def emulator(
     options: Globals,
     *,
+    host: str,
     port: int,
     users: int,
     faults: Path | None,
@@ -41,7 +42,7 @@ def emulator(
     instant = utc_now() if now is None else _instant(now)
     tenant = Tenant(seed=seed, users=users, now=instant, history=HISTORY, ticking=now is None)
     script = None if faults is None else load_faults(faults)
-    return asyncio.run(_serve(tenant, port=port, faults=script, ca_file=ca_file))
+    return asyncio.run(_serve(tenant, host=host, port=port, faults=script, ca_file=ca_file))
 
 
 def _instant(text: str) -> datetime:
@@ -51,7 +52,7 @@ def _instant(text: str) -> datetime:
         raise ConfigurationError(f"--now: {error}") from None
 
 
-async def _serve(tenant: Tenant, *, port: int, faults: Faults | None, ca_file: Path | None) -> Exit:
+async def _serve(tenant: Tenant, *, host: str, port: int, faults: Faults | None, ca_file: Path | None) -> Exit:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -70,9 +71,7 @@ async def _serve(tenant: Tenant, *, port: int, faults: Faults | None, ca_file: P
             highlight=False,
         )
 
-    serving = asyncio.ensure_future(
-        serve(tenant, host="127.0.0.1", port=port, faults=faults, ca_file=ca_file, ready=ready)
-    )
+    serving = asyncio.ensure_future(serve(tenant, host=host, port=port, faults=faults, ca_file=ca_file, ready=ready))
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()

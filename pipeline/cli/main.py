@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from connectors.emulator.server import LOOPBACK
 from pipeline.app import tool_version
 from pipeline.cli import demo as demo_command
 from pipeline.cli import doctor as doctor_command
@@ -290,6 +291,14 @@ def schema(
 @app.command()
 def emulator(
     context: typer.Context,
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host",
+            metavar="NAME",
+            help="The name clients know it by; any but the loopback's own is served on every interface.",
+        ),
+    ] = LOOPBACK,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="P", help="0: a free one.")] = 8443,
     users: Annotated[int, typer.Option("--users", min=1, metavar="N")] = 200,
     faults: Annotated[
@@ -308,6 +317,6 @@ def emulator(
     """
     raise typer.Exit(
         emulator_command.emulator(
-            context.obj, port=port, users=users, faults=faults, now=now, ca_file=ca_file, seed=seed
+            context.obj, host=host, port=port, users=users, faults=faults, now=now, ca_file=ca_file, seed=seed
         )
     )

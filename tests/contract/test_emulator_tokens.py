@@ -1,6 +1,7 @@
 """The emulator's token service, asked by Microsoft's own library over real HTTPS."""
 
 import asyncio
+import ssl
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -179,3 +180,16 @@ async def test_token_service_can_be_down() -> None:
     async with Emulator(Tenant(users=5, now=NOW), faults=faults) as emulator:
         with pytest.raises(Exception, match="503"):
             await ask(emulator, emulator.client_secret)
+
+
+async def test_a_name_of_its_own_is_in_the_certificate_and_in_the_links() -> None:
+    """Served under a name, as in a container, clients that reach it by that name trust it and stay with it."""
+    tenant = Tenant(users=3, now=NOW, history=timedelta(days=1))
+    async with Emulator(tenant, host="tenant.example") as emulator:
+        assert emulator.url == f"https://tenant.example:{emulator.port}"
+        trust = ssl.create_default_context(cafile=str(emulator.ca_file))
+        _, writer = await asyncio.wait_for(
+            asyncio.open_connection("127.0.0.1", emulator.port, ssl=trust, server_hostname="tenant.example"), 10
+        )
+        writer.close()
+        await writer.wait_closed()
