@@ -260,10 +260,10 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def gcs_server() -> Iterator[tuple[str, StrictFront]]:
-    """A server on loopback; yields its URL."""
+def gcs_server(*, host: str = "127.0.0.1", port: int = 0) -> Iterator[tuple[str, StrictFront]]:
+    """A server, on a free port of loopback unless told otherwise; yields its URL there."""
     front = StrictFront()
-    server = _Server(("127.0.0.1", 0), partial(_Handler, front))
+    server = _Server((host, port), partial(_Handler, front))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
