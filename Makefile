@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 AZ     := .venv-az/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check lint format lock clean
+.PHONY: help demo test test-long image-test check lint format lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -23,32 +23,42 @@ demo: $(STAMP) ## export an embedded tenant and show what came out
 	@$(BIN)/m365-export demo --users 200 --out demo-export
 
 test: $(STAMP) lint ## all checks and all tests but the long ones
-	$(BIN)/python -m pytest -n auto -m "not long"
+	$(BIN)/python -m pytest -n auto -m "not long and not image"
 
 # azure-cli is large and pins its own msal, so it gets an environment of its own.
 $(AZ):
 	$(PYTHON) -m venv .venv-az
 	$(AZ) -m pip install --quiet --disable-pip-version-check azure-cli
 
-test-long: $(STAMP) $(AZ) ## the heavy stages: generated commands, real S3 server, many faults and kills
+test-long: $(STAMP) $(AZ) image-test ## the heavy stages: generated commands, real S3 server, many faults and kills, image
 	AZURE_CLI_PYTHON=$(CURDIR)/$(AZ) $(BIN)/python -m pytest -m long
 
-check: $(STAMP) lint ## format, lint, types, import contracts, fast tests
-	$(BIN)/python -m pytest -n auto -m "not long and not slow" tests/unit tests/contract
+image-test: $(STAMP) ## build image and compose for real, and try them (Debian, as root: installs podman)
+	$(BIN)/python -m pytest -m image --timeout 1800
 
-lint: $(STAMP) ## format, lint, types and import contracts
+check: $(STAMP) lint ## format, lint, types, import contracts, fast tests
+	$(BIN)/python -m pytest -n auto -m "not long and not image and not slow" tests/unit tests/contract
+
+lint: $(STAMP) ## format, lint, types, import contracts, deployment files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/python -m pytest tests/deploy
 
 format: $(STAMP) ## rewrite the code in the house style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+COMPILE := uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11
+
 lock: ## resolve the dependencies anew (needs uv)
-	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --upgrade \
-		--extra s3 --extra gcs --extra dev pyproject.toml -o requirements.lock
+	$(COMPILE) --upgrade --extra s3 --extra gcs --extra dev pyproject.toml -o requirements.lock
+	$(COMPILE) --constraints requirements.lock --extra s3 --extra gcs pyproject.toml -o deploy/image/runtime.lock
+	$(COMPILE) --constraints requirements.lock deploy/image/stores.in -o deploy/image/stores.lock
+	$(COMPILE) --constraints requirements.lock deploy/image/build.in -o deploy/image/build.lock
 
 clean: ## remove everything that can be made again
 	rm -rf $(VENV) .venv-az demo-export dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

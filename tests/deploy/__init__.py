@@ -1,0 +1,1 @@
+"""What users deploy: image, compose, Kubernetes, systemd, Terraform, checked without a cluster or a cloud."""
