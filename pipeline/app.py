@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
-from typing import Any
+from typing import Any, get_args
 
 from config.auth import EffectiveAuth
+from config.changed_defaults import relied_upon
 from config.clouds import CLOUDS
 from config.identity import run_scope_fingerprint
 from config.model import ConnectorName, Privacy, Settings
@@ -72,6 +73,16 @@ MIB = 1 << 20
 
 def tool_version() -> str:
     return metadata.version("m365-export")
+
+
+def versions() -> list[str]:
+    """What decides about the rows, a line each: the tool, the schemas, and the rules of each profile as they come."""
+    rules = built_in_rules()
+    schemas = ", ".join(f"{dataset} {rule_set.version}" for dataset, rule_set in sorted(rules.items()))
+    fingerprints = ", ".join(
+        f"{profile} {rules_fingerprint(list(rules.values()), profile, {})}" for profile in get_args(Profile)
+    )
+    return [f"m365-export {tool_version()}", f"schemas: {schemas}", f"rules: {fingerprints}"]
 
 
 def utc_now() -> datetime:
@@ -167,6 +178,7 @@ async def equip(
                 salt_fingerprint=salt_fingerprint(salt.reveal_text()),
                 tool_version=tool_version(),
                 schema_versions={dataset: rule_set.version for dataset, rule_set in used.items()},
+                changed_defaults=relied_upon(settings),
             ),
             limits=Limits(
                 principals_in_flight=settings.limits.mailboxes_in_flight,

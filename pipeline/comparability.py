@@ -1,9 +1,10 @@
 """Whether this run's rows mean the same as the last committed ones.
 
-Another salt, profile or set of rules gives other pseudonyms or columns for the same people: history would split without
-anybody noticing. So such a run has to be asked for.
+Another salt, profile or set of rules gives other pseudonyms or columns for the same people, and a newer version with
+another default other records: history would split without anybody noticing. So such a run has to be asked for.
 """
 
+from config.changed_defaults import is_later
 from pipeline.equipment import Identity
 from pipeline.errors import ConfigurationError
 from pipeline.history import sealed_runs
@@ -28,6 +29,12 @@ async def check_comparable(state: StateStore, identity: Identity) -> None:
             differences.append(
                 f"privacy: rules or options differ: {identity.rules_fingerprint}, was {last.rules_fingerprint}"
             )
+        differences += [
+            f"{change.key}: its default is {change.now} since version {change.since}, was {change.was}; "
+            f"to keep it, write `{change.was}` into the settings"
+            for change in identity.changed_defaults
+            if is_later(change.since, last.tool_version)
+        ]
         if differences:
             raise ConfigurationError(
                 *differences,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from config.changed_defaults import DefaultChange
 from pipeline.field_counts import FieldCounts
 from pipeline.journal import EmptyPart
 from pipeline.model import Principal
@@ -29,6 +30,7 @@ class Identity:
     salt_fingerprint: str
     tool_version: str
     schema_versions: Mapping[str, int]
+    changed_defaults: tuple[DefaultChange, ...] = ()  # of keys that the settings leave out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import structlog
 
+from config.changed_defaults import DefaultChange
 from pipeline.equipment import Equipment, Identity, Limits
 from pipeline.errors import UnitFailed, UnitSkipped
 from pipeline.model import Page, Principal, PrincipalKind, Unit
@@ -134,6 +135,7 @@ class Harness:
     now: datetime = NOW
     part_size_bytes: int = 128 << 20
     largest_unit_bytes: int = 1 << 30
+    changed_defaults: tuple[DefaultChange, ...] = ()
     profile: str = "strict"
 
     def equip(self, *, hook: Hook = no_faults) -> Equipment:
@@ -174,6 +176,7 @@ class Harness:
                 salt_fingerprint="s",
                 tool_version="0",
                 schema_versions=dict.fromkeys(DATASETS, 1),
+                changed_defaults=self.changed_defaults,
             ),
             limits=Limits(
                 principals_in_flight=4,

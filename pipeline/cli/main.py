@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from connectors.emulator.server import LOOPBACK
-from pipeline.app import tool_version
+from pipeline.app import versions
 from pipeline.cli import demo as demo_command
 from pipeline.cli import doctor as doctor_command
 from pipeline.cli import emulator as emulator_command
@@ -65,7 +65,7 @@ def main() -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"m365-export {tool_version()}")
+        typer.echo("\n".join(versions()))
         raise typer.Exit
 
 
@@ -90,7 +90,12 @@ def globals_(
     no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress display.")] = False,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the versions of tool, schemas and rules, and exit.",
+        ),
     ] = False,
 ) -> None:
     """These options go before or after the command."""

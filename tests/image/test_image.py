@@ -63,7 +63,7 @@ def test_compose_exports_into_both_buckets_and_survives_what_happens_to_containe
             waited = podman.run("podman", "wait", _container(service), timeout=600)
             log = podman.run("podman", "logs", _container(service), check=False)
             assert int(waited.stdout) == Exit.COMPLETE, log.stderr[-2000:]
-            status = podman.run("podman-compose", "run", "--rm", "--no-deps", service, "status")
+            status = podman.run("podman-compose", "run", "-T", "--rm", "--no-deps", service, "status")
             assert "complete" in status.stdout
             for dataset in ("mail_messages", "calendar_events", "teams_chat_messages"):
                 assert dataset in status.stdout
