@@ -6,7 +6,6 @@ readers of the version before would break (docs/upgrading.md has the rules):
 """
 
 import sys
-
 from pathlib import Path
 
 import pytest
