@@ -12,7 +12,8 @@ from config.load import load_settings
 from config.model import Settings
 from pipeline.app import tool_version
 from pipeline.errors import ConfigurationError
-from pipeline.run import Request, RunKind, export
+from pipeline.model import RunKind
+from pipeline.run import Request, export
 from tests.harness import NOW, Harness, SmallTenant
 
 ROOT = Path(__file__).parents[2]
