@@ -25,6 +25,7 @@ from connectors.graph.paging import Request, typed
 from connectors.graph.source import Collection, GraphSource
 from connectors.graph.traffic import GROUP_MEMBERS_TRAFFIC, GROUPS_TRAFFIC, USERS_TRAFFIC, mailbox_traffic
 from connectors.options import ConnectorOptions
+from pipeline.completeness import Method
 from pipeline.model import Page, Principal, PrincipalKind, Unit
 
 NAME = "entra-id"
@@ -161,6 +162,7 @@ def _mailbox_settings_collection(select: Select) -> Collection:
         principals=PrincipalKind.USER,
         requests=requests,
         roles=("MailboxSettings.Read",),
+        completeness=Method.ENUMERATION,
         single=True,
     )
 

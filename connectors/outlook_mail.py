@@ -8,6 +8,8 @@
 Windows instead of delta queries: one collection for a mailbox instead of one for each folder, no token to lose,
 and a night that can be read again with the same result. `receivedDateTime` never changes, and sent items and
 drafts have it too. Graph requires the property of $orderby to be the first of $filter.
+What the filter matches is counted on the first page, in each folder for itself:
+https://learn.microsoft.com/graph/query-parameters#count-parameter (checked 2026-11)
 Ids are immutable ones, so that a message keeps its id when it is moved:
 https://learn.microsoft.com/graph/outlook-immutable-id (checked 2026-11)
 
@@ -27,14 +29,16 @@ from connectors.graph.errors import Refusal
 from connectors.graph.limits import MESSAGES_PAGE_ITEMS
 from connectors.graph.links import segments
 from connectors.graph.paging import CollectionBroken, Request
+from connectors.graph.retry import UnitBudget
 from connectors.graph.side_by_side import side_by_side
-from connectors.graph.source import Collection, GraphSource, Reading
+from connectors.graph.source import Collection, GraphSource
 from connectors.graph.traffic import mailbox_traffic
 from connectors.options import ConnectorOptions
 from connectors.outlook_contacts import ContactSource
 from connectors.outlook_folders import IMMUTABLE_IDS, WELL_KNOWN, mail_folder
+from pipeline.completeness import Method
 from pipeline.errors import ConfigurationError
-from pipeline.model import Page, Principal, PrincipalKind, Unit, Window
+from pipeline.model import Principal, PrincipalKind, Unit, Window
 from pipeline.ports import Preparation, Source
 
 NAME = "outlook-mail"
@@ -86,7 +90,8 @@ class MessageSource(GraphSource):
 
     def __init__(self, client: GraphClient, *, select: Select, folders: tuple[str, ...] | None) -> None:
         self._properties = select_of(select, "mail_messages", "id")
-        self._folders = folders
+        # Letter case aside, the same name is the same folder, whose messages must not be counted twice.
+        self._folders = None if folders is None else tuple({name.casefold(): name for name in folders}.values())
         collection = Collection(
             dataset="mail_messages",
             connector=NAME,
@@ -96,6 +101,7 @@ class MessageSource(GraphSource):
             windowed=True,
             longest_window=LONGEST_WINDOW,
             instants=("receivedDateTime",),
+            completeness=Method.COUNT,
             may_be_missing=folders is not None,
         )
         super().__init__(collection, client)
@@ -113,21 +119,19 @@ class MessageSource(GraphSource):
         except (Refusal, CollectionBroken):
             return None
 
-    async def read(self, unit: Unit, reading: Reading) -> AsyncIterator[Page]:
+    async def requests(self, unit: Unit, budget: UnitBudget) -> AsyncIterator[Request]:
         """The whole mailbox, or folder by folder."""
         if self._folders is None:
-            async for page in super().read(unit, reading):
-                yield page
+            async for request in super().requests(unit, budget):
+                yield request
             return
         user_id = unit.principal.id
         for name in self._folders:
             folder: str | None = name
             if name.lower() not in WELL_KNOWN:
-                folder = await mail_folder(self._client, user_id, name, budget=reading.budget)
+                folder = await mail_folder(self._client, user_id, name, budget=budget)
             if folder is not None:
-                request = self._request(unit, segments("users", user_id, "mailFolders", folder, "messages"))
-                async for page in self.answers(request, reading):
-                    yield page
+                yield self._request(unit, segments("users", user_id, "mailFolders", folder, "messages"))
 
     def _whole_mailbox(self, unit: Unit) -> Iterable[Request]:
         yield self._request(unit, segments("users", unit.principal.id, "messages"))
@@ -144,6 +148,7 @@ class MessageSource(GraphSource):
             prefer=(IMMUTABLE_IDS,),
             page_items=MESSAGES_PAGE_ITEMS,
             sizes_by_header=True,
+            is_counted=True,
         )
 
 

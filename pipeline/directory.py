@@ -7,6 +7,7 @@ its own with roles of its own. So a directory dataset is read with the first app
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
+from pipeline.completeness import Method
 from pipeline.errors import DatasetDenied, SkipReason, SourceRefused, UnitSkipped
 from pipeline.model import Page, Principal, PrincipalKind, Unit
 from pipeline.ports import RowFilter, Source
@@ -62,6 +63,13 @@ class FirstPermitted:
     @property
     def instants(self) -> tuple[str, ...]:
         return self._source.instants
+
+    @property
+    def completeness(self) -> Method:
+        return self._source.completeness
+
+    async def count(self, unit: Unit) -> int | None:
+        return await self._source.count(unit)
 
     def filter(self, unit: Unit) -> RowFilter | None:
         return self._source.filter(unit)

@@ -3,11 +3,14 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from pipeline.errors import FailReason
 from pipeline.journal import RunRecord, open_runs
 from pipeline.manifest import Manifest, decode_manifest
 from pipeline.model import RunKind
 from pipeline.ports import StateStore
-from pipeline.watermarks import Watermarks
+from pipeline.watermarks import Key, Watermarks
+
+RUNS_LOOKED_AT = 10  # backfills among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,19 @@ async def sealed_runs(state: StateStore, *, limit: int) -> list[Manifest]:
     keys = await state.keys("history/")
     found = [await state.read(key) for key in sorted(keys, reverse=True)[:limit]]
     return [decode_manifest(each.data) for each in found if each is not None]
+
+
+async def incomplete_in_a_row(state: StateStore, *, runs: int) -> frozenset[Key]:
+    """Whose datasets were `incomplete` in each of the last `runs` runs; nobody's where there were fewer."""
+    recent = [each for each in await sealed_runs(state, limit=RUNS_LOOKED_AT) if each.kind is RunKind.RUN][:runs]
+    if len(recent) < runs:
+        return frozenset()
+    return frozenset.intersection(*map(_incomplete, recent))
+
+
+def _incomplete(manifest: Manifest) -> frozenset[Key]:
+    lines = [line for line in manifest.failed if line.reason == FailReason.INCOMPLETE]
+    return frozenset((line.dataset, line.principal) for line in lines if line.principal is not None)
 
 
 async def summarise(state: StateStore, known: Watermarks, *, runs: int) -> StateSummary:

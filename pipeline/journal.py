@@ -25,6 +25,7 @@ from datetime import datetime
 
 import msgspec
 
+from pipeline.completeness import Finding
 from pipeline.errors import LeaseLost
 from pipeline.field_counts import FieldCounts
 from pipeline.lease import Lease
@@ -55,10 +56,15 @@ class DoneUnit(msgspec.Struct, frozen=True, array_like=True):
     start: datetime | None
     end: datetime | None
     rows: int
+    completeness: Finding | None = None  # None where nobody knows how many records there are
 
     @property
     def window(self) -> Window | None:
         return Window(self.start, self.end) if self.start and self.end else None
+
+    @property
+    def unexplained(self) -> int:
+        return 0 if self.completeness is None else self.completeness.unexplained
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from pipeline.completeness import Method
 from pipeline.model import RunKind
 
 MANIFEST_VERSION = 1
@@ -35,9 +36,18 @@ class UnitCounts(msgspec.Struct):
 
 
 class Completeness(msgspec.Struct):
-    """`method` says how `expected` is known: counted by Graph, implied by the plan, or not at all."""
+    """What a dataset's finished units were held against.
 
-    method: Literal["count", "enumeration", "none"] = "none"
+    `method` says how `expected` is known: counted by Graph, implied by the plan, or not at all. `exported` are the rows
+    of the units whose number is known (with `none`: all rows), which are fewer than `rows` where Graph would not count.
+
+    In every unit, `expected` less what is accounted for (exported, rejected, or read and found to belong to another
+    unit) differs from nought by its share of `changed_while_reading` and `unexplained`: what a second count explains,
+    and what nothing does. Their sizes are added up, so that too much here never hides too little there. A unit with
+    an unexplained difference stands among the `failed` as `incomplete`; what was read of it is exported.
+    """
+
+    method: Method = Method.NONE
     expected: int | None = None
     exported: int = 0
     changed_while_reading: int = 0
@@ -53,7 +63,7 @@ class DatasetLine(msgspec.Struct):
 
 
 class LeftOut(msgspec.Struct, frozen=True):
-    """A unit that was skipped or failed; `principal` is null where a whole dataset is meant."""
+    """A unit that was skipped, failed, or is incomplete; `principal` is null where a whole dataset is meant."""
 
     principal: str | None
     dataset: str
@@ -76,6 +86,11 @@ class Manifest(msgspec.Struct, kw_only=True):
     datasets: dict[str, DatasetLine]
     skipped: list[LeftOut]
     failed: list[LeftOut]
+
+    @property
+    def unexplained(self) -> int:
+        """By how many records what was read differs from what was expected, for no known reason."""
+        return sum(line.completeness.unexplained for line in self.datasets.values())
 
     @property
     def skips_by_reason(self) -> dict[str, int]:

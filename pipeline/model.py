@@ -126,11 +126,13 @@ class Unit:
 class Page:
     """One answer of Graph: `records` is the JSON text of an array of raw records.
 
-    `damaged` counts the records that Graph holds at this place and cannot read itself.
+    `damaged` counts the records that Graph holds at this place and cannot read itself. One page of a unit tells how
+    many records are `expected` in the whole unit, where that is known.
     """
 
     records: bytes = field(repr=False)
     damaged: int = 0
+    expected: int | None = None
 
 
 class RunKind(StrEnum):

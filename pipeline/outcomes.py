@@ -36,6 +36,17 @@ class OutcomeReport:
                 principal=result.unit.principal,
                 rejected=dict(result.rejected),
             )
+        finding = result.unit.completeness
+        if finding is not None and finding.unexplained:
+            self._log.error(
+                Event.UNIT_INCOMPLETE,
+                dataset=unit.dataset,
+                principal=result.unit.principal,
+                expected=finding.expected,
+                rows=result.unit.rows,
+                changed=finding.changed_while_reading,
+                unexplained=finding.unexplained,
+            )
 
     def published(self, entry: Entry) -> None:
         self._log.info(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
+from pipeline.completeness import Method
 from pipeline.errors import UnitFailed, UnitSkipped
 from pipeline.model import Page, Principal, PrincipalKind, Unit
 
@@ -70,6 +71,15 @@ class Source(Protocol):
     @property
     def instants(self) -> tuple[str, ...]:
         """Paths of instants; a record belongs to a window when one of them lies in it. Empty: no check."""
+        ...
+
+    @property
+    def completeness(self) -> Method:
+        """How it is known of how many records a unit is made; `Page.expected` tells the number."""
+        ...
+
+    async def count(self, unit: Unit) -> int | None:
+        """How many records Graph counts in the unit now; None where it does not say. Asked for method `count` only."""
         ...
 
     def pages(self, unit: Unit) -> AsyncIterator[Page]:

@@ -2,9 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from msgspec.structs import replace as replace_struct
+
+from pipeline.completeness import Comparison, Method
 from pipeline.errors import FailReason, UnitFailed, UnitReadAgain, WindowTooLarge
 from pipeline.field_counts import FieldCounts, is_scanned
 from pipeline.journal import DoneUnit
@@ -27,6 +30,11 @@ class CleanedRows(Protocol):
 
     @property
     def seen(self) -> "SeenFields": ...
+
+    @property
+    def elsewhere(self) -> int:
+        """Records that belong to another unit."""
+        ...
 
 
 class SeenFields(Protocol):
@@ -91,6 +99,8 @@ class _Held:
     rejected: Counter[str] = field(default_factory=Counter)
     fields: FieldCounts = field(default_factory=FieldCounts)
     bytes: int = 0
+    elsewhere: int = 0
+    expected: int | None = None
 
 
 def _look_away(_unit: Unit, _page: Page) -> None:
@@ -131,13 +141,16 @@ class UnitReader:
         self._see = see
 
     async def read(self, unit: Unit, *, observe: Callable[[Page], None] | None = None) -> UnitResult:
-        """The whole unit. `observe` sees each raw page, to learn principals from it.
+        """The whole unit; where the number of its records is not what was expected, as it is read the second time.
+
+        `observe` sees each raw page, to learn principals from it.
 
         Raises:
             UnitSkipped, UnitFailed, DatasetDenied, SourceRefused: from the source.
             WindowTooLarge: the unit has a window and holds more than it may.
         """
         known_before = self._directory.generation
+        comparison = Comparison(self._sources[unit.dataset].completeness)
         while True:
             try:
                 held = await self._hold(unit, observe)
@@ -146,11 +159,22 @@ class UnitReader:
             result: UnitResult
             result, breach = await self._blocking(self._finish, unit, held)
             if breach is None:
-                return result
+                if await self._is_settled(unit, held, result, comparison):
+                    return replace(result, unit=replace_struct(result.unit, completeness=comparison.finding))
+                del held, result  # two readings are not held at once
+                continue
             known_now = self._directory.generation
             if unit.dataset != self._directory.dataset or known_now == known_before:
                 raise UnitFailed(FailReason.EGRESS_GUARD, code=str(breach))
             known_before = known_now  # rows were cleaned before all names were known: read them once more
+
+    async def _is_settled(self, unit: Unit, held: _Held, result: UnitResult, comparison: Comparison) -> bool:
+        """Whether what was read is what the unit will be; otherwise it is read once more."""
+        accounted = result.unit.rows + held.rejected.total() + held.elsewhere
+        after: int | None = None
+        if comparison.method is Method.COUNT and held.expected not in (None, accounted):
+            after = await self._sources[unit.dataset].count(unit)
+        return comparison.settled_by(expected=held.expected, accounted=accounted, after=after)
 
     def _finish(self, unit: Unit, held: _Held) -> tuple[UnitResult, object | None]:
         """The unit as it will be published, and what the guard has against that. On a worker thread."""
@@ -180,8 +204,12 @@ class UnitReader:
             self._see(unit, page)
             if unit.dataset == self._directory.dataset:
                 await self._blocking(self._directory.learn, page.records)
+            if page.expected is not None:
+                held.expected = page.expected
             if page.damaged:
                 held.rejected[DAMAGED] += page.damaged
+            if page.records == b"[]":
+                continue
             waiting.append(page.records)
             waiting_bytes += len(page.records)
             if waiting_bytes >= BATCH_BYTES:
@@ -201,6 +229,7 @@ class UnitReader:
             raise UnitFailed(FailReason.BAD_ANSWER, code="unreadable_page") from None
         held.batches.append(cleaned.rows)
         held.rejected.update(cleaned.rejected)
+        held.elsewhere += cleaned.elsewhere
         held.fields.pages += len(pages)
         held.fields.scanned_pages += len(pages) if scan else 0
         held.fields.add_left_behind(cleaned.seen.counts, records=cleaned.seen.records)

@@ -12,7 +12,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,7 +29,7 @@ from pipeline.errors import (
     UnitSkipped,
     WindowTooLarge,
 )
-from pipeline.history import sealed_run
+from pipeline.history import incomplete_in_a_row, sealed_run
 from pipeline.journal import Journal, RunRecord, open_runs
 from pipeline.lease import Lease, hold
 from pipeline.lessons import Lessons
@@ -37,7 +37,7 @@ from pipeline.manifest import Manifest
 from pipeline.model import Page, Principal, RunKind, Unit
 from pipeline.outcomes import OutcomeReport
 from pipeline.parts import PartAssembler, UnitResult
-from pipeline.plan import window_end
+from pipeline.plan import BEGINNING, window_end
 from pipeline.reading import UnitReader
 from pipeline.scheduler import Scheduler
 from pipeline.seal import build_manifest, field_counts, finish_seal, next_watermarks, record_seal
@@ -47,6 +47,7 @@ from pipeline.telemetry import Event, run_facts
 from pipeline.watermarks import Key
 
 CATCH_UP_AFTER = timedelta(hours=6)  # a continued run that ends so much earlier than asked is followed by a new one
+TRIES_OF_A_DIFFERENCE = 3  # runs in which a count that nothing explains is read again; then it is left as it is
 AGE_CHECK_S = 5.0
 PROGRESS_EVERY_S = 60.0  # in the log; a terminal has its own display
 STOP_GRACE = timedelta(seconds=20)  # units in flight may finish for so long; Kubernetes grants 30 s before SIGKILL
@@ -301,7 +302,8 @@ class _Run:
         equipment.progress.stage = "sealing"
         known = await self._equipment.watermarks.load()
         manifest = self._manifest()
-        await record_seal(self._journal, equipment.vault, manifest, self._advances(known), fields=self._fields())
+        advances = self._advances(known, given_up=await self._given_up(manifest))
+        await record_seal(self._journal, equipment.vault, manifest, advances, fields=self._fields())
         sealed = await self._finish_seal()
         equipment.log.info(Event.RUN_FINISHED, **run_facts(sealed))
         return Outcome(self._record.run_id, sealed)
@@ -320,18 +322,35 @@ class _Run:
             abandoned=abandoned,
         )
 
-    def _advances(self, known: Mapping[Key, datetime]) -> dict[Key, datetime]:
+    async def _given_up(self, manifest: Manifest) -> Collection[Key]:
+        """Whose unexplained differences have been read again often enough."""
+        if not manifest.unexplained:
+            return ()
+        return await incomplete_in_a_row(self._equipment.state, runs=TRIES_OF_A_DIFFERENCE - 1)
+
+    def _advances(self, known: Mapping[Key, datetime], *, given_up: Collection[Key]) -> dict[Key, datetime]:
         if self._record.kind is RunKind.BACKFILL:
             return {}
+        sources = self._equipment.sources
         ends = {
             source.dataset: window_end(source, until=self._record.until, now=self._now)
-            for source in self._equipment.sources.values()
+            for source in sources.values()
             if source.windowed
         }
         lookback = self._equipment.limits.initial_lookback
-        overlaps = {source.dataset: source.overlap for source in self._equipment.sources.values()}
-        origins = {dataset: end - lookback for dataset, end in ends.items()}
-        return next_watermarks(self._journal, self._assembler, known, origins=origins, overlaps=overlaps, ends=ends)
+        overlaps = {source.dataset: source.overlap for source in sources.values()}
+        origins = {
+            dataset: BEGINNING if sources[dataset].from_beginning else end - lookback for dataset, end in ends.items()
+        }
+        return next_watermarks(
+            self._journal,
+            self._assembler,
+            known,
+            origins=origins,
+            overlaps=overlaps,
+            ends=ends,
+            given_up=given_up,
+        )
 
     async def _finish_seal(self) -> Manifest:
         equipment = self._equipment

@@ -4,7 +4,7 @@ Every step is create-only or idempotent and happens in this order, so a seal tha
 from the recorded manifest: the recorded bytes are what is published, whatever the next process would compute.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
@@ -56,10 +56,11 @@ def build_manifest(
     tally.settle()
     record = journal.record
     lines = {dataset: _line(dataset, journal, assembler, tally) for dataset in record.schema_versions}
-    failures = tally.failures()
+    finished = list(_done(journal, assembler))
+    failures = tally.failures() + _incomplete(finished)
     if abandoned:
         failures += [LeftOut(None, dataset, FailReason.ABANDONED) for dataset in record.schema_versions]
-    window = _window(record, [unit for _, unit in _done(journal, assembler)])
+    window = _window(record, [unit for _, unit in finished])
     rejected = any(sum(line.rejected.values()) for line in lines.values())
     return Manifest(
         run_id=record.run_id,
@@ -77,6 +78,12 @@ def build_manifest(
         skipped=tally.skips(),
         failed=failures,
     )
+
+
+def _incomplete(finished: Iterable[tuple[str, DoneUnit]]) -> list[LeftOut]:
+    """Those of which something may be missing; one line for all windows of a principal."""
+    keys = {(dataset, unit.principal) for dataset, unit in finished if unit.unexplained}
+    return [LeftOut(principal, dataset, FailReason.INCOMPLETE) for dataset, principal in sorted(keys)]
 
 
 def _window(record: RunRecord, done: Iterable[DoneUnit]) -> Window:
@@ -106,21 +113,36 @@ def _line(dataset: str, journal: Journal, assembler: PartAssembler | None, tally
         for reason, count in reasons.items():
             rejected[reason] = rejected.get(reason, 0) + count
     rows = sum(entry.rows for entry in entries)
+    units = [*(unit for entry in entries for unit in entry.units), *idle]
     left_out = tally.units(dataset)
     return DatasetLine(
         rows=rows,
         rejected=rejected,
         units=UnitCounts(
-            done=sum(len(entry.units) for entry in entries) + len(idle),
+            done=len(units),
             skipped=left_out.skipped,
             failed=left_out.failed,
         ),
-        completeness=Completeness(exported=rows),
+        completeness=_completeness(units, rows=rows),
         parts=[
             PartLine(entry.path, entry.rows, entry.bytes, entry.sha256, entry.min_time, entry.max_time)
             for entry in sorted(entries, key=lambda entry: entry.part)
         ],
     )
+
+
+def _completeness(units: Iterable[DoneUnit], *, rows: int) -> Completeness:
+    """The findings of all units; those of which nothing is known beforehand do not count."""
+    line = Completeness()
+    for unit in units:
+        finding = unit.completeness
+        if finding is not None:
+            line.method = finding.method
+            line.expected = finding.expected + (line.expected or 0)
+            line.exported += unit.rows
+            line.changed_while_reading += finding.changed_while_reading
+            line.unexplained += finding.unexplained
+    return line if line.expected is not None else Completeness(exported=rows)
 
 
 def next_watermarks(
@@ -131,24 +153,27 @@ def next_watermarks(
     origins: Mapping[str, datetime],
     overlaps: Mapping[str, timedelta],
     ends: Mapping[str, datetime],
+    given_up: Collection[Key] = (),
 ) -> dict[Key, datetime]:
     """How far each principal's datasets are exported now: as far as its finished windows reach without a gap.
 
-    Where a principal has no watermark yet, its windows begin at the dataset's origin, otherwise an overlap
-    before it. `ends` bounds the watermarks of
-    each dataset; what lies beyond (planned events) is read again anyway.
+    A window of which something may be missing is not finished, so the next run reads it again, unless its principal's
+    dataset is `given_up`. Without a watermark a principal's windows begin at the dataset's origin, and so do those of
+    the next run if the oldest is not finished; otherwise they begin an overlap before the watermark. `ends` bounds the
+    watermarks of each dataset; what lies beyond (planned events) is read again anyway.
     """
     windows: dict[Key, list[Window]] = {}
     for dataset, unit in _done(journal, assembler):
         if unit.window is not None and dataset in ends:
-            windows.setdefault((dataset, unit.principal), []).append(unit.window)
+            key = (dataset, unit.principal)
+            finished = windows.setdefault(key, [])
+            if not unit.unexplained or key in given_up:
+                finished.append(unit.window)
     advances = {}
     for key, done in windows.items():
         dataset = key[0]
-        begun = min(done).start
         due = known[key] - overlaps[dataset] if key in known else origins[dataset]
-        if begun > due:
-            continue  # the oldest window failed: moving on would leave a gap
+        begun = min([due, *(window.start for window in done)])
         reached = min(covered_until(begun, done), ends[dataset])
         if key not in known or reached > known[key]:
             advances[key] = reached

@@ -29,6 +29,7 @@ class Event(StrEnum):
     UNITS_PLANNED = "units_planned"
     UNIT_SKIPPED = "unit_skipped"
     UNIT_FAILED = "unit_failed"
+    UNIT_INCOMPLETE = "unit_incomplete"
     UNIT_DIVIDED = "unit_divided"
     DATASET_DENIED = "dataset_denied"
     RECORDS_REJECTED = "records_rejected"
@@ -39,10 +40,10 @@ class Event(StrEnum):
 
 
 KEYS = frozenset({
-    "attempts", "bytes", "ca_file", "code", "connector", "dataset", "datasets", "dropped_keys", "event",
-    "exit_code", "failed", "kind", "level", "needs", "parts", "path", "planned", "principal", "principals",
+    "attempts", "bytes", "ca_file", "changed", "code", "connector", "dataset", "datasets", "dropped_keys", "event",
+    "exit_code", "expected", "failed", "kind", "level", "needs", "parts", "path", "planned", "principal", "principals",
     "reason", "rejected", "remedy", "request_id", "rows", "run_id", "scope", "seconds", "seconds_left", "since",
-    "skipped", "status", "timestamp", "units", "until", "url", "what",
+    "skipped", "status", "timestamp", "unexplained", "units", "until", "url", "what",
 })  # fmt: skip
 
 _NOISY_LOGGERS = ("aiohttp", "urllib3", "requests", "boto3", "botocore", "google", "asyncio")
@@ -95,6 +96,7 @@ def run_facts(manifest: Manifest) -> dict[str, object]:
         "rejected": sum(sum(line.rejected.values()) for line in lines),
         "skipped": manifest.skips_by_reason,
         "failed": len(manifest.failed),
+        "unexplained": manifest.unexplained,
     }
 
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import structlog
 
 from config.changed_defaults import DefaultChange
+from pipeline.completeness import Method
 from pipeline.equipment import Equipment, Identity, Limits
 from pipeline.errors import UnitFailed, UnitSkipped
 from pipeline.model import Page, Principal, PrincipalKind, Unit
@@ -42,11 +43,15 @@ DATASETS = ("entra_users", "mail_messages", "mailbox_settings")
 
 @dataclass(slots=True)
 class SmallTenant:
-    """Users and their messages; `errors` are raised for a user's dataset instead of answering."""
+    """Users and their messages; `errors` are raised for a user's dataset instead of answering.
+
+    `withheld`: of a user's messages in a unit, how many of the newest are counted and not given, reading for reading.
+    """
 
     users: list[str]
     messages: dict[str, list[tuple[str, datetime]]] = field(default_factory=dict)
     errors: dict[tuple[str, str], Exception] = field(default_factory=dict)
+    withheld: dict[str, list[int]] = field(default_factory=dict)
     page_size: int = 3
     requests: Counter[str] = field(default_factory=Counter)
 
@@ -79,6 +84,7 @@ class SmallSource:
     ahead: timedelta = timedelta(0)
     from_beginning: bool = False
     longest_window: timedelta = timedelta(days=2)
+    completeness: Method = Method.NONE
 
     def filter(self, unit: Unit) -> RowFilter | None:
         return None
@@ -88,16 +94,24 @@ class SmallSource:
             return ()
         return [Principal(PrincipalKind.USER, record["id"]) for record in msgspec.json.decode(page.records)]
 
+    async def count(self, unit: Unit) -> int | None:
+        self.tenant.requests[f"{self.dataset}/$count"] += 1
+        return len(self._records(unit))
+
     async def pages(self, unit: Unit) -> AsyncIterator[Page]:
         error = self.tenant.errors.get((unit.principal.id, self.dataset))
         if error is not None:
             self.tenant.requests[self.dataset] += 1
             raise error
         records = self._records(unit)
+        expected = None if self.completeness is Method.NONE else len(records)
+        if self.completeness is Method.COUNT and (withheld := self.tenant.withheld.get(unit.principal.id)):
+            records = records[: max(0, len(records) - withheld.pop(0))]
         for start in range(0, max(len(records), 1), self.tenant.page_size):
             self.tenant.requests[self.dataset] += 1
             await asyncio.sleep(0)
-            yield Page(msgspec.json.encode(records[start : start + self.tenant.page_size]))
+            page = msgspec.json.encode(records[start : start + self.tenant.page_size])
+            yield Page(page, expected=None if start else expected)
 
     def _records(self, unit: Unit) -> list[Mapping[str, Any]]:
         if self.dataset == "entra_users":
@@ -145,9 +159,14 @@ class Harness:
         treatments = Treatments(pseudonymizer, group_original=True, holds_person=directory.holds_person)
         sources = (
             SmallSource(self.tenant, "entra_users", PrincipalKind.TENANT),
-            SmallSource(self.tenant, "mailbox_settings", PrincipalKind.USER),
+            SmallSource(self.tenant, "mailbox_settings", PrincipalKind.USER, completeness=Method.ENUMERATION),
             SmallSource(
-                self.tenant, "mail_messages", PrincipalKind.USER, windowed=True, instants=("receivedDateTime",)
+                self.tenant,
+                "mail_messages",
+                PrincipalKind.USER,
+                windowed=True,
+                instants=("receivedDateTime",),
+                completeness=Method.COUNT,
             ),
         )
 

@@ -38,6 +38,7 @@ class Effect(StrEnum):
     CLOSE = "close"  # the proper answer, then the connection is closed
     FOREIGN_LINK = "foreign_link"  # the next link points to another host
     BROKEN_LINK = "broken_link"  # the next link has lost the user id
+    LOST_LINK = "lost_link"  # the next link is left out, although more follows
     NEW_PROPERTY = "new_property"  # every record carries a property nobody knows, at every depth
     POISON = "poison"  # 500 ErrorCorruptData for a page that would hold `item`; others are answered
     EMPTY_PAGE = "empty_page"  # a page without records, and a next link to what it should have held

@@ -175,7 +175,8 @@ class GraphService:
             body["@odata.count"] = page.count
         elif route.service is Service.TEAMS:
             body["@odata.count"] = len(page.records)  # of this page, not of the collection
-        if page.next_position is not None:
+        is_lost = fault is not None and fault.effect is Effect.LOST_LINK
+        if page.next_position is not None and not is_lost:
             body["@odata.nextLink"] = self._next_link(page, page.next_position, route, path, options, fault)
         novel = fault is not None and fault.effect is Effect.NEW_PROPERTY
         body["value"] = with_new_property(page.records) if novel else page.records

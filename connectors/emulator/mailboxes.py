@@ -2,9 +2,9 @@
 
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from connectors.emulator.clock import Clock
@@ -28,7 +28,7 @@ class Mailboxes:
         self._clock = clock
         self._first_ticks = first_ticks
         self._delivered: dict[int, list[Copy]] = {}
-        self._removed: set[tuple[int, int]] = set()
+        self._removed: dict[int, set[int]] = {}  # places by owner
         self._delivery_count = 0
         self._prefix = lru_cache(maxsize=8_192)(self._prefix_of)
         self._counts = lru_cache(maxsize=1_024)(self._counts_until)
@@ -39,22 +39,17 @@ class Mailboxes:
         now = self._clock.ticks + 1
         end = max(start, now if end is None else min(end, now))
         extra = self._delivered.get(owner.number, [])
+        removed = self._removed.get(owner.number, set())
+        extra = extra[bisect_left(extra, start, key=_ticks) : bisect_left(extra, end, key=_ticks)]
+        places = range(self._letters.place_at(owner, start), self._letters.place_at(owner, end))
         return MailWindow(
             letters=self._letters,
             owner=owner,
-            first=self._letters.place_at(owner, start),
-            stop=self._letters.place_at(owner, end),
-            extra=extra[bisect_left(extra, start, key=_ticks) : bisect_left(extra, end, key=_ticks)],
+            first=places.start,
+            stop=places.stop,
+            extra=[copy for copy in extra if copy.place not in removed],
+            removed=sorted(place for place in removed if place in places),
         )
-
-    @property
-    def has_removals(self) -> bool:
-        """Anything was ever deleted for good."""
-        return bool(self._removed)
-
-    def is_removed(self, copy: Copy) -> bool:
-        """It was deleted for good."""
-        return (copy.owner.number, copy.place) in self._removed
 
     def deliver(self, owner: Person, *, count: int, ticks: int, subject: str | None) -> list[Copy]:
         """Puts new letters of outsiders into a mailbox, all at one instant."""
@@ -87,7 +82,7 @@ class Mailboxes:
             raise KeyError("not a message id") from error
         if number != owner.number:
             raise KeyError("an id of another mailbox")
-        self._removed.add((number, place))
+        self._removed.setdefault(number, set()).add(place)
 
     def message_id(self, copy: Copy, *, immutable: bool) -> str:
         """The id in the default or in the immutable format; of the same length, not of the same characters."""
@@ -139,27 +134,34 @@ class MailWindow:
     first: int
     stop: int
     extra: list[Copy]
+    removed: list[int] = field(default_factory=list)  # places between first and stop; what came after moved up
 
     def __len__(self) -> int:
-        return self.stop - self.first + len(self.extra)
+        return self.stop - self.first - len(self.removed) + len(self.extra)
 
     def walk(self, *, skip: int = 0, descending: bool) -> Iterator[Copy]:
         """The copies in order of time, from the `skip`-th on."""
         owner, copy = self.owner, self.letters.copy
-        if not self.extra:
+        if not self.extra and not self.removed:
             places = range(self.first, self.stop)
             for place in (places[::-1] if descending else places)[skip:]:
                 yield copy(owner, place)
             return
-        place_at = self.letters.place_at
-        taken = [place_at(owner, extra.ticks) - self.first + n for n, extra in enumerate(self.extra)]
+        gaps = [place - self.first - n for n, place in enumerate(self.removed)]  # how many copies stand before each
+        taken = [self._copies_before(extra) + n for n, extra in enumerate(self.extra)]
         positions = range(len(self))
         for position in (positions[::-1] if descending else positions)[skip:]:
             before = bisect_left(taken, position)
             if before < len(taken) and taken[before] == position:
                 yield self.extra[before]
             else:
-                yield copy(owner, self.first + position - before)
+                number = position - before
+                yield copy(owner, self.first + number + bisect_right(gaps, number))
+
+    def _copies_before(self, delivered: Copy) -> int:
+        """How many copies of the row are older than a delivery."""
+        place = self.letters.place_at(self.owner, delivered.ticks)
+        return place - self.first - bisect_left(self.removed, place)
 
 
 def folder_of(copy: Copy) -> str:

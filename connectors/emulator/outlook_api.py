@@ -74,7 +74,8 @@ def get_mail_folder(call: Call) -> Reply:
 def list_messages(call: Call) -> Reply:
     """GET /users/{id}/messages and /users/{id}/mailFolders/{folder}/messages.
 
-    The number in `$skip` counts the places walked, those that showed nothing too.
+    The number in `$skip` counts the copies walked, those that showed nothing too. One that is deleted or arrives while
+    somebody is paging moves those behind it to another page.
     """
     owner = mailbox(call)
     folder = _folder(call, owner) if "folder" in call.keys else None
@@ -88,7 +89,7 @@ def list_messages(call: Call) -> Reply:
     bounds, others = _received_bounds(condition)
     window = call.tenant.mailboxes.window(owner, start=bounds.start, end=bounds.stop)
     descending = not call.order or call.order[0][1]
-    shows = _test(call, folder, others, context)
+    shows = _test(folder, others, context)
     selection = _selection(call, MESSAGE, NOT_IN_BASIC_MESSAGE if basic else frozenset())
     whole = call.select is None
 
@@ -231,19 +232,14 @@ def _received_bounds(condition: Filter | None) -> tuple[range, list[Filter]]:
     return range(start, stop), others
 
 
-def _test(call: Call, folder: str | None, others: list[Filter], context: MailContext) -> Callable[[Copy], bool] | None:
+def _test(folder: str | None, others: list[Filter], context: MailContext) -> Callable[[Copy], bool] | None:
     """Whether a copy is shown; None where all are."""
-    mailboxes = call.tenant.mailboxes
-    if folder is None and not others and not mailboxes.has_removals:
+    if folder is None and not others:
         return None
     condition = Junction("and", tuple(others))
 
     def shows(copy: Copy) -> bool:
-        return (
-            (folder is None or folder_of(copy) == folder)
-            and not mailboxes.is_removed(copy)
-            and holds(condition, MESSAGE.lookup(copy, context))
-        )
+        return (folder is None or folder_of(copy) == folder) and holds(condition, MESSAGE.lookup(copy, context))
 
     return shows
 

@@ -64,11 +64,7 @@ class Truth:
         mailboxes, context = self._tenant.mailboxes, self._tenant.mail_context(immutable_ids=immutable_ids)
         window = mailboxes.window(person, start=to_ticks(start), end=to_ticks(end))
         selection = MESSAGE.selection(None)
-        return [
-            render_message(copy, context, selection, whole=True)
-            for copy in window.walk(descending=False)
-            if not mailboxes.is_removed(copy)
-        ]
+        return [render_message(copy, context, selection, whole=True) for copy in window.walk(descending=False)]
 
     def events(
         self, user_id: str, start: datetime, end: datetime, *, immutable_ids: bool = True

@@ -48,6 +48,7 @@ class Request:
     page_items: int | None = None  # asked for with $top; None where the endpoint has no pages to size
     # Outlook: later pages can be made smaller by Prefer: odata.maxpagesize, and $skip begins behind so many records.
     sizes_by_header: bool = False
+    is_counted: bool = False  # with $count: Graph says on the first page how many records match, on all pages together
 
 
 async def read_pages(
@@ -56,6 +57,7 @@ async def read_pages(
     """Every page that holds records, in Graph's order; with `since`, a next link, those from there on.
 
     A record that Outlook cannot read itself comes as an empty page with `damaged`, and the others around it come.
+    Where the request is counted, one page has what Graph counted as `expected`; it may be empty.
 
     Raises:
         CollectionBroken: read the collection again from its first page, with what `size` has learnt.
@@ -64,14 +66,15 @@ async def read_pages(
     course = _Course(client, request, size, since=since)
     while True:
         try:
-            records, link = await client.fetch(course.ask, decode=_page, budget=budget)
+            records, link, count = await client.fetch(course.ask, decode=_page, budget=budget)
             following = client.links.following(link, path=request.path) if link is not None else None
         except Refusal as refusal:
             if course.leaves_out(refusal):
                 yield Page(b"[]", damaged=1)
             continue
-        if not _is_empty(records):
-            yield Page(records)
+        expected = course.first_count(count)
+        if expected is not None or not _is_empty(records):
+            yield Page(records, expected=expected)
         course.take(records, link)
         if following is None:
             return
@@ -88,6 +91,19 @@ async def read_object(client: GraphClient, request: Request, *, budget: UnitBudg
         headers=request.headers,
     )
     return Page(await client.fetch(ask, decode=_object, budget=budget))
+
+
+async def read_count(client: GraphClient, request: Request, *, budget: UnitBudget) -> int | None:
+    """How many records Graph counts in a collection now; None where it does not say. Raises: Refusal."""
+    smallest = {**request.query, "$select": "id", "$top": "1", "$count": "true"}
+    ask = Ask(
+        url=partial(_same, client.links.first(request.path, smallest)),
+        traffic=request.traffic,
+        prefer=lambda: request.prefer,
+        headers=request.headers,
+    )
+    _, _, count = await client.fetch(ask, decode=_page, budget=budget)
+    return count
 
 
 def typed(page: Page, decoder: "msgspec.json.Decoder[list[T]]") -> list[T]:
@@ -115,7 +131,15 @@ class _Course:
         self._empty_pages = 0
         self._passed = 0  # records behind us, counted where $skip can make use of it
         self._damaged = 0  # those among them that could not be had
+        self._is_counted = not request.is_counted  # or does not have to be
         self.ask = self._beginning()
+
+    def first_count(self, count: int | None) -> int | None:
+        """The count of the collection, once; several pages may tell it."""
+        if self._is_counted or count is None:
+            return None
+        self._is_counted = True
+        return count
 
     def take(self, records: bytes, link: str | None) -> None:
         """Note what a page brought. Raises: Refusal, where the collection has no end."""
@@ -184,7 +208,8 @@ class _Course:
             return self._client.links.following(self._since, path=request.path)
         top = {} if self._size is None else {"$top": str(self._size.items)}
         skip = {"$skip": str(place)} if place else {}
-        return self._client.links.first(request.path, {**request.query, **top, **skip})
+        count = {"$count": "true"} if request.is_counted else {}
+        return self._client.links.first(request.path, {**request.query, **count, **top, **skip})
 
 
 def _same(url: URL) -> URL:
@@ -204,6 +229,7 @@ def _prefer(request: Request, size: PageSize | None) -> tuple[str, ...]:
 class _Envelope(msgspec.Struct):
     value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     next_link: str | None = msgspec.field(name="@odata.nextLink", default=None)
+    count: msgspec.Raw = msgspec.field(name="@odata.count", default=msgspec.Raw(b""))
     # Documented for these two collections, also where they are not expanded.
     # https://learn.microsoft.com/graph/api/callrecords-callrecord-list-sessions (checked 2026-11)
     next_sessions: str | None = msgspec.field(name="sessions@odata.nextLink", default=None)
@@ -215,8 +241,8 @@ _envelopes = msgspec.json.Decoder(_Envelope)
 _records = msgspec.json.Decoder(list[msgspec.Raw])  # to count them
 
 
-def _page(body: bytes, lenient: bool) -> tuple[bytes, str | None]:
-    """The records as the text of a JSON array, and the next link."""
+def _page(body: bytes, lenient: bool) -> tuple[bytes, str | None, int | None]:
+    """The records as the text of a JSON array, the next link, and the count, where it is one."""
     envelope, _ = _opened(body, lenient=lenient)
     if envelope.value is msgspec.UNSET:
         raise fault("missing_value")
@@ -224,7 +250,9 @@ def _page(body: bytes, lenient: bool) -> tuple[bytes, str | None]:
     if not records.startswith(b"["):
         raise fault("missing_value")
     links = (envelope.next_link, envelope.next_sessions, envelope.next_participants)
-    return records, next((link for link in links if link is not None), None)  # an empty link is one that leads nowhere
+    link = next((link for link in links if link is not None), None)  # an empty link is one that leads nowhere
+    count = bytes(envelope.count)
+    return records, link, int(count) if count.isdigit() else None
 
 
 def _object(body: bytes, lenient: bool) -> bytes:

@@ -8,13 +8,14 @@ MOST_RESTARTS times anew.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from connectors.graph.client import GraphClient
 from connectors.graph.errors import Disposition, End, Refusal, outcome
-from connectors.graph.paging import CollectionBroken, Request, read_object, read_pages
+from connectors.graph.paging import CollectionBroken, Request, read_count, read_object, read_pages
 from connectors.graph.retry import PageSize, SizeHabit, UnitBudget
+from pipeline.completeness import Method
 from pipeline.errors import DatasetDenied, ExportError, FailReason, SkipReason, UnitFailed, UnitReadAgain, UnitSkipped
 from pipeline.model import Page, Principal, PrincipalKind, Unit
 from pipeline.ports import RowFilter
@@ -48,6 +49,7 @@ class Collection:
     from_beginning: bool = False
     longest_window: timedelta = ANY_LENGTH
     instants: tuple[str, ...] = ()
+    completeness: Method = Method.NONE  # `count`: the requests are counted; `enumeration`: the unit is one object
     single: bool = False  # the answer is one object, not a collection
     may_be_missing: bool = False  # a request of several whose folder does not exist holds nothing
     enumerates: Callable[[Page], Sequence[Principal]] = no_principals
@@ -62,6 +64,11 @@ class Reading:
     habit: SizeHabit = field(default_factory=SizeHabit)
     restarts: int = 0
     sizes: dict[str, PageSize] = field(default_factory=dict, repr=False)  # by the request's path
+    expected: int | None = 0  # records in the collections read so far; None where one of them was not counted
+
+    def add_expected(self, count: int | None) -> None:
+        """One more collection was read; `count` is how many records it was to have."""
+        self.expected = None if self.expected is None or count is None else self.expected + count
 
     def size(self, request: Request) -> PageSize | None:
         """How many items to ask for; what a collection has taught holds when it is read anew."""
@@ -121,14 +128,42 @@ class GraphSource:
     def instants(self) -> tuple[str, ...]:
         return self._collection.instants
 
+    @property
+    def completeness(self) -> Method:
+        return self._collection.completeness
+
     def filter(self, unit: Unit) -> RowFilter | None:
         return self._collection.filters(unit)
 
     def enumerated(self, page: Page) -> Sequence[Principal]:
         return self._collection.enumerates(page)
 
+    async def count(self, unit: Unit) -> int | None:
+        """The count of all collections of the unit together; None where Graph does not count one of them now.
+
+        Raises: DatasetDenied, SourceRefused.
+        """
+        budget, counted = self._client.budget(), 0
+        try:
+            async for request in self.requests(unit, budget):
+                count = await self._count(request, budget)
+                if count is None:
+                    return None
+                counted += count
+        except (Refusal, CollectionBroken):
+            return None
+        return counted
+
+    async def _count(self, request: Request, budget: UnitBudget) -> int | None:
+        try:
+            return await read_count(self._client, request, budget=budget)
+        except Refusal as refusal:
+            if self._is_missing(refusal):
+                return 0
+            raise
+
     async def pages(self, unit: Unit) -> AsyncIterator[Page]:
-        """Every page of the unit that holds records.
+        """Every page of the unit that holds records, then an empty one with what is `expected`, where that is known.
 
         Raises:
             UnitSkipped, UnitFailed, DatasetDenied, SourceRefused: as `pipeline.errors` describes.
@@ -137,10 +172,13 @@ class GraphSource:
         reading = self._interrupted.pop(unit, None) or Reading(self._client.budget(), self._habit)
         given = False
         while True:
+            reading.expected = 0
             try:
                 async for page in self.read(unit, reading):
                     given = True
                     yield page
+                if self.completeness is not Method.NONE and reading.expected is not None:
+                    yield Page(b"[]", expected=reading.expected)
             except CollectionBroken as broken:
                 if (
                     broken.refusal.row.then is not Disposition.SMALLER_PAGE
@@ -181,22 +219,37 @@ class GraphSource:
         Raises:
             Refusal, CollectionBroken: `pages` knows what they mean.
         """
-        for request in self._collection.requests(unit):
+        async for request in self.requests(unit, reading.budget):
             async for page in self.answers(request, reading):
                 yield page
+
+    async def requests(self, unit: Unit, budget: UnitBudget) -> AsyncIterator[Request]:
+        """The collections of a unit, one after the other. Raises: as `read`."""
+        del budget  # for those who have to look something up
+        for request in self._collection.requests(unit):
+            yield request
 
     async def answers(self, request: Request, reading: Reading) -> AsyncGenerator[Page, None]:
         """The pages of one request. Raises: as `read`."""
         collection = self._collection
         try:
             if collection.single:
-                yield await read_object(self._client, request, budget=reading.budget)
+                page = await read_object(self._client, request, budget=reading.budget)
+                reading.add_expected(1)
+                yield page
                 return
             size = reading.size(request)
+            counted: int | None = None
             async for page in read_pages(self._client, request, budget=reading.budget, size=size):
-                yield page
+                counted = counted if page.expected is None else page.expected
+                yield replace(page, expected=None)
+            reading.add_expected(counted)
             if size is not None:
                 reading.habit.note(size)
         except Refusal as refusal:
-            if not (collection.may_be_missing and refusal.row.end is End.ITEM_GONE):
+            if not self._is_missing(refusal):
                 raise
+
+    def _is_missing(self, refusal: Refusal) -> bool:
+        """The folder that was asked for does not exist, and that is no fault."""
+        return self._collection.may_be_missing and refusal.row.end is End.ITEM_GONE

@@ -28,6 +28,7 @@ from connectors.graph.traffic import TEAMS_LIST_TRAFFIC, channels_traffic, team_
 from connectors.msft_teams.channel_messages import ChannelMessageSource
 from connectors.msft_teams.names import NAME, UNKNOWN_MEMBERS
 from connectors.options import ConnectorOptions
+from pipeline.completeness import Method
 from pipeline.errors import FailReason, UnitFailed, UnitSkipped
 from pipeline.model import Principal, PrincipalKind, Unit
 from pipeline.ports import Preparation, Source
@@ -96,6 +97,7 @@ def _teams(select: Select) -> Collection:
         principals=PrincipalKind.TEAM,
         requests=requests,
         roles=TEAM_ROLES,
+        completeness=Method.ENUMERATION,
         single=True,
     )
 

@@ -36,7 +36,7 @@ def _print(console: Console, summary: StateSummary, *, now: datetime) -> None:
         console.print("no run yet")
     for record in summary.open_runs:
         console.print(f"open: {record.kind} {record.run_id}; the next {record.kind} continues it")
-    runs = Table("run", "kind", "status", "window", "rows", "skipped", "failed", box=None)
+    runs = Table("run", "kind", "status", "window", "rows", "skipped", "failed", "unexplained", box=None)
     for manifest in summary.runs:
         runs.add_row(
             manifest.run_id,
@@ -46,6 +46,7 @@ def _print(console: Console, summary: StateSummary, *, now: datetime) -> None:
             f"{sum(line.rows for line in manifest.datasets.values()):,}",
             f"{len(manifest.skipped):,}",
             f"{len(manifest.failed):,}",
+            f"{manifest.unexplained:,}",
         )
     if summary.runs:
         console.print(runs)

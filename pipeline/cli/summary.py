@@ -31,6 +31,13 @@ def print_manifest(console: Console, manifest: Manifest, *, destination: str, pr
         f"{format_instant(manifest.window.from_)} to {format_instant(manifest.window.to)}, {seconds:.1f} s"
     )
     console.print(_dataset_table(manifest, progress))
+    for dataset, facts in manifest.datasets.items():
+        found = facts.completeness
+        if found.unexplained:
+            console.print(
+                f"{dataset}: {found.unexplained:,} of {found.expected or 0:,} records are unaccounted for; "
+                "the manifest names whose, and the next run reads them again"
+            )
     for line in manifest.failed:
         if line.principal is None:
             console.print(f"{line.dataset}: failed as a whole: {line.reason}; the log names the permission or cause")

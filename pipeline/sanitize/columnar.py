@@ -54,11 +54,15 @@ class UnreadablePage(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """Sanitized rows in the dataset's output schema, how many records were rejected, by reason, and what a scan saw."""
+    """Sanitized rows in the dataset's output schema, how many records were rejected, by reason, and what a scan saw.
+
+    `elsewhere` counts the records that belong to another unit: outside the window, or not passing the filter.
+    """
 
     rows: pa.Table
     rejected: Counter[str] = field(default_factory=Counter)
     seen: Seen = field(default_factory=Seen)
+    elsewhere: int = 0
 
 
 @dataclass(slots=True)
@@ -148,14 +152,20 @@ class ColumnarSanitizer:
         middle = len(records) // 2
         left = self._clean_isolating(records[:middle], window, row_filter)
         right = self._clean_isolating(records[middle:], window, row_filter)
-        return Cleaned(pa.concat_tables([left.rows, right.rows]), left.rejected + right.rejected)
+        return Cleaned(
+            pa.concat_tables([left.rows, right.rows]),
+            left.rejected + right.rejected,
+            elsewhere=left.elsewhere + right.elsewhere,
+        )
 
     def _clean_record(self, record: bytes, window: Window | None, row_filter: RowFilter | None) -> Cleaned:
         try:
             row = self._record_rules.row(record, window=window, row_filter=row_filter)
         except Rejected as rejection:
             return Cleaned(self.schema.empty_table(), Counter({rejection.reason: 1}))
-        return Cleaned(pa.Table.from_pylist([] if row is None else [row], schema=self.schema))
+        if row is None:
+            return Cleaned(self.schema.empty_table(), elsewhere=1)
+        return Cleaned(pa.Table.from_pylist([row], schema=self.schema))
 
     def _clean_pages(
         self, pages: Sequence[bytes], window: Window | None, row_filter: RowFilter | None, *, scan: bool = False
@@ -169,11 +179,12 @@ class ColumnarSanitizer:
             records = _reject(records, keys.is_valid(), MISSING_KEY, rejected)
             if pc.any(pc.or_(pc.equal(pc.binary_length(keys), 0), pc.utf8_is_space(keys))).as_py():
                 raise pa.ArrowInvalid("a blank key")
+        accepted = len(records)
         if window is not None and self._instants:
             records = _keep(records, _in_window(records, self._instants, window))
         if row_filter is not None:
             records = _keep(records, _passes(_leaf(records, row_filter.path), row_filter))
-        return Cleaned(self._sanitize(records), rejected, seen)
+        return Cleaned(self._sanitize(records), rejected, seen, elsewhere=accepted - len(records))
 
     def _read(self, pages: Sequence[bytes], filter_path: str | None, *, scan: bool) -> pa.StructArray:
         text = b"\n".join(b'{"value":' + page + b"}" for page in pages)

@@ -37,6 +37,7 @@ class _Batch:
     rows: list[Row] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
     unfit: Counter[str] = field(default_factory=Counter)
+    elsewhere: int = 0
 
 
 class OperatorSanitizer:
@@ -72,7 +73,8 @@ class OperatorSanitizer:
                 batch.rejected[rejection.reason] += 1
         scanned = self._ledger.scan_pages(pages) if scan else Seen()
         seen = Seen(scanned.counts + batch.unfit, scanned.records)
-        return Cleaned(pa.Table.from_pylist(batch.rows, schema=self.schema), batch.rejected, seen)
+        rows = pa.Table.from_pylist(batch.rows, schema=self.schema)
+        return Cleaned(rows, batch.rejected, seen, elsewhere=batch.elsewhere)
 
     def kept(self, rows: pa.Table) -> dict[str, int]:
         """How many values each path has in sanitized rows."""
@@ -88,6 +90,7 @@ class OperatorSanitizer:
             raise Rejected(NOT_AN_OBJECT)
         require_key(record, self._key)
         if not belongs(record, instants=self._instants, window=window, row_filter=row_filter):
+            batch.elsewhere += 1
             return
         sanitized = self._dataset.engine.sanitize_records(self._dataset.endpoint, [record])
         batch.rejected.update({str(reason): count for reason, count in sanitized.rejected.items()})

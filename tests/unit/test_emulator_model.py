@@ -370,6 +370,27 @@ class TestChanges:
         after = [message["id"] for message in tenant.truth.messages(user, START, NOW)]
         assert sorted(after) == sorted([*before, new[0], new[2]])
 
+    def test_what_was_removed_leaves_no_gap(self) -> None:
+        """Those behind it move up, whatever was delivered between them, and a page begins where one would count."""
+        tenant = make_tenant()
+        user = tenant.users_of(MailboxKind.NORMAL)[0]
+        tenant.deliver_messages(user, count=3, at=NOW - 2 * DAY)
+        all_ids = [message["id"] for message in tenant.truth.messages(user, START, NOW)]
+        removed = {*all_ids[:2], *all_ids[10::7], all_ids[-1]}
+        for message_id in removed:
+            tenant.remove_message(user, message_id)
+
+        left = [message_id for message_id in all_ids if message_id not in removed]
+        assert [message["id"] for message in tenant.truth.messages(user, START, NOW)] == left
+        mailboxes, window = tenant.mailboxes, tenant.mailboxes.window(tenant.person(user))
+        assert len(window) == len(left)
+        for skip in (0, 1, 9, 20, len(left) - 1, len(left)):
+            for descending in (False, True):
+                ids = [
+                    mailboxes.message_id(copy, immutable=True) for copy in window.walk(skip=skip, descending=descending)
+                ]
+                assert ids == (left[::-1] if descending else left)[skip:]
+
     def test_removed_event_and_user(self) -> None:
         """They are gone, and what is not there cannot be removed."""
         tenant = make_tenant()

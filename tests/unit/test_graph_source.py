@@ -8,9 +8,10 @@ from connectors.graph.paging import Request
 from connectors.graph.retry import RetryPolicy
 from connectors.graph.source import MOST_RESTARTS, Collection, GraphSource
 from connectors.graph.traffic import mailbox_traffic
+from pipeline.completeness import Method
 from pipeline.errors import DatasetDenied, FailReason, SkipReason, UnitFailed, UnitReadAgain, UnitSkipped
-from pipeline.model import Principal, PrincipalKind, Unit
-from tests.graph_server import ScriptedGraph, answer, page, refusal, scripted_graph
+from pipeline.model import Page, Principal, PrincipalKind, Unit
+from tests.graph_server import Answer, ScriptedGraph, answer, page, refusal, scripted_graph
 
 UNIT = Unit("things", Principal(PrincipalKind.USER, "u1"))
 NEXT = "/v1.0/users/u1/things?$skip=10"
@@ -204,3 +205,63 @@ async def test_errors_hold_no_identifier() -> None:
             await _read(_source(graph))
     chain = [skipped.value, skipped.value.__cause__]
     assert "u1" not in repr(chain) + str(chain)
+
+
+def _counted(count: object, *records: Any) -> Answer:
+    return answer({"@odata.count": count, "value": list(records)})
+
+
+async def _pages(source: GraphSource) -> list[Page]:
+    return [page async for page in source.pages(UNIT)]
+
+
+def _counted_source(graph: ScriptedGraph, *paths: str, **changes: Any) -> GraphSource:
+    requests = [Request(path=path, traffic=mailbox_traffic("u1"), is_counted=True) for path in paths]
+    return _source(graph, completeness=Method.COUNT, requests=lambda _: requests, **changes)
+
+
+async def test_what_a_unit_is_expected_to_have_is_told_at_its_end() -> None:
+    """The first counts of all its collections together; those of later pages are not added."""
+    first = answer({"@odata.count": 3, "value": [{"id": 1}], "@odata.nextLink": f"{{base}}{NEXT}"})
+    async with scripted_graph(first, _counted(9, {"id": 2}), _counted(0)) as graph:
+        source = _counted_source(graph, "users/u1/things", "users/u1/others")
+        *pages, last = await _pages(source)
+        assert last == Page(b"[]", expected=3)
+        assert [page.expected for page in pages] == [None] * len(pages)
+        assert [b"$count=true" in request.raw_path.encode() for request in graph.requests] == [True, False, True]
+
+
+@pytest.mark.parametrize("count", [None, "3", -1, 2.5])
+async def test_a_collection_that_is_not_counted_leaves_the_unit_without_a_number(count: object) -> None:
+    """Half a sum would be taken for the whole."""
+    async with scripted_graph(_counted(1, {"id": 1}), _counted(count, {"id": 2})) as graph:
+        pages = await _pages(_counted_source(graph, "users/u1/things", "users/u1/others"))
+        assert [(page.records, page.expected) for page in pages] == [(b'[{"id": 1}]', None), (b'[{"id": 2}]', None)]
+
+
+async def test_a_collection_read_anew_is_counted_anew() -> None:
+    """What was counted before it broke off is forgotten."""
+    first = answer({"@odata.count": 3, "value": [{"id": 1}], "@odata.nextLink": f"{{base}}{NEXT}"})
+    async with scripted_graph(first, DEAD, _counted(1, {"id": 1})) as graph:
+        source = _counted_source(graph, "users/u1/things")
+        with pytest.raises(UnitReadAgain):
+            await _pages(source)
+        assert (await _pages(source))[-1].expected == 1
+
+
+async def test_the_second_count_is_one_small_request_for_each_collection() -> None:
+    """A folder that is missing holds nothing; where one is refused otherwise, there is no count."""
+    missing = refusal(404, "ErrorItemNotFound")
+    async with scripted_graph(_counted(4, {"id": 1}), missing) as graph:
+        source = _counted_source(graph, "users/u1/things", "users/u1/others", may_be_missing=True)
+        assert await source.count(UNIT) == 4
+        assert "$select=id&$top=1&$count=true" in graph.requests[0].raw_path
+    async with scripted_graph(_counted(4, {"id": 1}), refusal(400, "BadRequest")) as graph:
+        assert await _counted_source(graph, "users/u1/things", "users/u1/others").count(UNIT) is None
+
+
+async def test_one_object_is_one_record() -> None:
+    """The plan says so, no count does."""
+    async with scripted_graph(answer({"id": 1})) as graph:
+        pages = await _pages(_source(graph, single=True, completeness=Method.ENUMERATION))
+        assert [page.expected for page in pages] == [None, 1]

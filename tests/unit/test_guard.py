@@ -10,6 +10,7 @@ import msgspec
 import pyarrow as pa
 import pytest
 
+from pipeline.completeness import Method
 from pipeline.errors import FailReason, UnitFailed
 from pipeline.model import Page, Principal, RunKind, Unit
 from pipeline.reading import BATCH_BYTES, UnitReader
@@ -362,6 +363,8 @@ class _PassEverything(Treatments):
 
 class _Pages:
     """A source of given pages of users."""
+
+    completeness = Method.NONE
 
     def __init__(self, pages: list[list[dict[str, Any]]]) -> None:
         self._pages = pages

@@ -50,6 +50,7 @@ async def test_a_mailbox_is_read_by_received_time() -> None:
         "$filter": ["receivedDateTime ge 2026-03-01T00:00:00Z and receivedDateTime lt 2026-03-02T01:02:03.456789Z"],
         "$orderby": ["receivedDateTime"],
         "$select": ["id,subject,receivedDateTime"],
+        "$count": ["true"],
         "$top": ["1000"],
     }
     assert request.headers["Prefer"] == 'IdType="ImmutableId"'
