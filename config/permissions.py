@@ -30,7 +30,7 @@ class AppRole:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """What one dataset is read with. `role` is the least that does."""
+    """One permission that a dataset is read with. `role` is the least that does; some datasets need several."""
 
     connector: ConnectorName
     dataset: str
@@ -38,13 +38,13 @@ class Need:
     instead: tuple[str, ...] = ()  # do as well, and are not too much
     broader: tuple[str, ...] = ()  # do as well, but open more than is read
     opens: str = ""  # what a broader one opens besides
-    optional: str = ""  # why an organisation may leave the dataset out; empty: it belongs to the connector
+    optional: str = ""  # why an organisation may leave the dataset out, the same in all its needs; empty: it may not
     teams_policy: bool = False  # also needs a Teams application access policy
     profiles: frozenset[Profile] | None = None  # the profiles that read it so; None: all
 
     @property
     def sufficient(self) -> tuple[str, ...]:
-        """Every role that lets the dataset be read, the least first."""
+        """Every role that does, the least first."""
         return (self.role, *self.instead, *self.broader)
 
 
@@ -98,7 +98,6 @@ ROLES: Mapping[str, AppRole] = _by_name(
     AppRole(name="ChannelMessage.Read.All", id="7b2449af-6ccd-4f4d-9f78-e550c193f0d1"),
     AppRole(name="Chat.ReadBasic.All", id="b2e060da-3baf-4687-9611-f4ebc0f0cbde"),
     AppRole(name="Chat.Read.All", id="6b7d71aa-70aa-4810-a8d9-5d9fb2830017"),
-    AppRole(name="ChatMember.Read.All", id="a3410be2-8e48-4f32-8454-c29a7465209d"),
     AppRole(name="CallRecords.Read.All", id="45bbb07e-7321-4fd7-a8f6-3ff27e6a81c8"),
     AppRole(name="CallRecord-PstnCalls.Read.All", id="a2611786-80b3-417e-adaa-707d4261a5f0"),
     AppRole(name="OnlineMeetings.Read.All", id="c1684f21-1984-47fa-9d61-2dc8c296bb70"),
@@ -108,6 +107,8 @@ ROLES: Mapping[str, AppRole] = _by_name(
 _ANY_DIRECTORY = ("Directory.Read.All", "Directory.ReadWrite.All")
 _ANY_GROUP = ("Group.Read.All", "Group.ReadWrite.All", *_ANY_DIRECTORY)
 _GROUP_CONTENT = "conversations, files and calendars of groups"
+_ANY_TEAM = ("TeamSettings.Read.All", "TeamSettings.ReadWrite.All", "Group.Read.All", "Group.ReadWrite.All")
+_ANY_CHANNEL = ("ChannelSettings.Read.All", "ChannelSettings.ReadWrite.All", *_ANY_GROUP)
 _PHONES = "only organisations that telephone with Teams have such calls"
 _MEETINGS = "needs a Teams application access policy besides the permission"
 
@@ -119,13 +120,16 @@ NEEDS: tuple[Need, ...] = (
         broader=("User.ReadWrite.All", *_ANY_DIRECTORY),
         opens="the whole directory, or changing it",
     ),
-    Need(
-        connector="entra-id",
-        dataset="entra_groups",
-        role="Group.ReadBasic.All",
-        instead=("GroupMember.Read.All",),
-        broader=_ANY_GROUP,
-        opens=_GROUP_CONTENT,
+    *(
+        Need(  # whose members there are is what the list of groups says
+            connector="entra-id",
+            dataset=dataset,
+            role="Group.ReadBasic.All",
+            instead=("GroupMember.Read.All",),
+            broader=("GroupMember.ReadWrite.All", *_ANY_GROUP),
+            opens=_GROUP_CONTENT,
+        )
+        for dataset in ("entra_groups", "entra_group_members")
     ),
     Need(
         connector="entra-id",
@@ -174,18 +178,36 @@ NEEDS: tuple[Need, ...] = (
         opens="changing events",
         profiles=frozenset({"psoxy", "psoxy-no-app-ids"}),
     ),
-    Need(connector="msft-teams", dataset="teams_teams", role="Team.ReadBasic.All"),
-    Need(connector="msft-teams", dataset="teams_channels", role="Channel.ReadBasic.All"),
+    *(
+        Need(  # the list of teams says whose channels there are
+            connector="msft-teams",
+            dataset=dataset,
+            role="Team.ReadBasic.All",
+            broader=_ANY_TEAM,
+            opens="the settings of teams",
+        )
+        for dataset in ("teams_teams", "teams_channels", "teams_channel_messages")
+    ),
+    *(
+        Need(  # the list of channels says which of them the export function leaves out
+            connector="msft-teams",
+            dataset=dataset,
+            role="Channel.ReadBasic.All",
+            broader=_ANY_CHANNEL,
+            opens="the settings of channels",
+        )
+        for dataset in ("teams_channels", "teams_channel_messages")
+    ),
     Need(connector="msft-teams", dataset="teams_channel_messages", role="ChannelMessage.Read.All"),
-    Need(
+    Need(  # opens their members too
         connector="msft-teams",
         dataset="teams_chats",
         role="Chat.ReadBasic.All",
-        instead=("Chat.Read.All", "ChatMember.Read.All"),
+        instead=("Chat.Read.All",),
         broader=("Chat.ReadWrite.All",),
         opens="writing in chats",
     ),
-    Need(
+    Need(  # the same role lists the chats
         connector="msft-teams",
         dataset="teams_chat_messages",
         role="Chat.Read.All",
@@ -193,28 +215,27 @@ NEEDS: tuple[Need, ...] = (
         opens="writing in chats",
     ),
     Need(connector="msft-teams", dataset="teams_call_records", role="CallRecords.Read.All"),
-    Need(
-        connector="msft-teams",
-        dataset="teams_pstn_calls",
-        role="CallRecord-PstnCalls.Read.All",
-        instead=("CallRecords.Read.All",),
-        optional=_PHONES,
+    *(
+        Need(
+            connector="msft-teams",
+            dataset=dataset,
+            role="CallRecord-PstnCalls.Read.All",
+            instead=("CallRecords.Read.All",),
+            optional=_PHONES,
+        )
+        for dataset in ("teams_pstn_calls", "teams_direct_routing_calls")
     ),
-    Need(
-        connector="msft-teams",
-        dataset="teams_direct_routing_calls",
-        role="CallRecord-PstnCalls.Read.All",
-        instead=("CallRecords.Read.All",),
-        optional=_PHONES,
-    ),
-    Need(
-        connector="msft-teams",
-        dataset="teams_online_meetings",
-        role="OnlineMeetings.Read.All",
-        broader=("OnlineMeetings.ReadWrite.All",),
-        opens="creating and changing meetings",
-        optional=_MEETINGS,
-        teams_policy=True,
+    *(
+        Need(  # a meeting has to be found before its reports
+            connector="msft-teams",
+            dataset=dataset,
+            role="OnlineMeetings.Read.All",
+            broader=("OnlineMeetings.ReadWrite.All",),
+            opens="creating and changing meetings",
+            optional=_MEETINGS,
+            teams_policy=True,
+        )
+        for dataset in ("teams_online_meetings", "teams_attendance_reports")
     ),
     Need(
         connector="msft-teams",

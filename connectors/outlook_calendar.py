@@ -29,6 +29,10 @@ PREFER = ('IdType="ImmutableId"', 'outlook.timezone="UTC"')
 LONGEST_WINDOW = timedelta(days=31)  # the view's own limit is not published; a month is what others use
 # Documented as not selectable on a calendar view, where asking brings nothing or an error.
 NOT_SELECTABLE = frozenset({"createdDateTime", "lastModifiedDateTime"})
+# The basic role opens everything but these, which come without it as if the event had none.
+# https://learn.microsoft.com/graph/permissions-reference#calendarsreadbasicall (checked 2026-11)
+BASIC_ROLE, WHOLE_ROLE = "Calendars.ReadBasic.All", "Calendars.Read"
+MORE_THAN_BASIC = frozenset({"body", "bodyPreview", "attachments", "extensions"})
 
 
 def connector(client: GraphClient, *, select: Select, options: ConnectorOptions) -> GraphConnector:
@@ -61,7 +65,7 @@ def _events(select: Select, options: ConnectorOptions) -> Collection:
         connector=NAME,
         principals=PrincipalKind.USER,
         requests=requests,
-        roles=("Calendars.ReadBasic.All", "Calendars.Read"),
+        roles=(WHOLE_ROLE,) if MORE_THAN_BASIC.intersection(kept) else (BASIC_ROLE, WHOLE_ROLE),
         windowed=True,
         overlap=options.overlap_calendar,
         ahead=options.calendar_ahead,

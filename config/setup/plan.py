@@ -137,7 +137,7 @@ def _grant(role: str, served: Sequence[Need]) -> Grant:
     instead = [name for name in served[0].instead if all(name in need.instead for need in served) and name != role]
     return Grant(
         role=ROLES[role],
-        datasets=tuple(need.dataset for need in served),
+        datasets=tuple(dict.fromkeys(need.dataset for need in served)),
         optional="" if any(not need.optional for need in served) else served[0].optional,
         instead=tuple(ROLES[name] for name in instead),
     )

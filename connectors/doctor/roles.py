@@ -66,7 +66,7 @@ def _missing(
 def _about(
     settings: Settings, signed_in: SignedIn, role: str, needs: Sequence[Need], *, tried: Tried
 ) -> Iterator[Finding]:
-    area, datasets = needs[0].connector, ", ".join(need.dataset for need in needs)
+    area, datasets = needs[0].connector, ", ".join(dict.fromkeys(need.dataset for need in needs))
     optional = f" (optional: {needs[0].optional})" if all(need.optional for need in needs) else ""
     remedy = _how_to_grant(settings, signed_in, role)
     if ROLES[role].exchange:

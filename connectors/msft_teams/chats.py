@@ -285,7 +285,7 @@ def _chats(options: ConnectorOptions, *, expand: str) -> Collection:
         principals=PrincipalKind.USER,
         from_beginning=True,
         requests=requests,
-        roles=("Chat.ReadBasic.All", "Chat.Read.All", "ChatMember.Read.All"),
+        roles=("Chat.ReadBasic.All", "Chat.Read.All"),
         windowed=True,
         settle=options.settle_teams,
         instants=("createdDateTime", "lastUpdatedDateTime"),

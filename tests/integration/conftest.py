@@ -33,6 +33,7 @@ async def open_site(tmp_path: Path) -> AsyncIterator[OpenSite]:
         ) -> Site:
             tenant = Tenant(seed=seed, users=users, now=NOW, history=history, profile=profile or TenantProfile())
             served = await stack.enter_async_context(Emulator(tenant, host="127.0.0.1", port=0, **emulator))
+            served.app.grant("Calendars.Read")  # so that what is not to leave could come, if it were asked for
             # The emulator holds nobody to a rate unless it is asked to, so there is nothing to wait for.
             return Site(tenant, served, tmp_path, keys or {}, manners=Manners(clock=JumpingClock().graph_clock()))
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from config.load import load_settings
+from config.model import CONNECTOR_NAMES
 from config.permissions import NEEDS
 from config.secrets import SecretReader
-from connectors.emulator import AppRegistration, MailboxKind, TenantProfile
+from connectors.emulator import ALL_ROLES, AppRegistration, MailboxKind, TenantProfile
 from connectors.graph.clock import GraphClock
 from pipeline.cli.doctor import exit_of
 from pipeline.doctor import Examination, examine
@@ -303,3 +304,70 @@ async def test_a_token_without_any_role_is_said_to_have_none(patient: Patient) -
     findings = await patient.examined()
     assert about(findings, "the token has no roles at all").level is Level.NOTE
     assert about(findings, "User.Read.All is missing").level is Level.ERROR
+
+
+async def test_each_missing_role_of_a_dataset_that_needs_several_is_reported(patient: Patient) -> None:
+    """Messages of channels cannot be read without the lists of teams and channels: one finding for each role."""
+    patient.read_with(
+        entra_id=patient.register(*roles_of("entra-id")),
+        msft_teams=patient.register(
+            *(role for role in roles_of("msft-teams") if role not in ("Team.ReadBasic.All", "Channel.ReadBasic.All"))
+        ),
+    )
+    findings = await patient.examined()
+    teams = about(findings, "Team.ReadBasic.All is missing")
+    assert teams.level is Level.ERROR
+    assert teams.what.endswith("teams_teams, teams_channels, teams_channel_messages cannot be read")
+    channels = about(findings, "Channel.ReadBasic.All is missing")
+    assert channels.what.endswith("teams_channels, teams_channel_messages cannot be read")
+    assert len(faults(findings)) == 2
+
+
+async def test_each_role_that_opens_more_than_a_dataset_needs_is_reported(patient: Patient) -> None:
+    """Two wider roles instead of two narrow ones are two excess ones, each with what to grant first."""
+    wider = {"Team.ReadBasic.All": "TeamSettings.Read.All", "Channel.ReadBasic.All": "ChannelSettings.Read.All"}
+    patient.read_with(
+        entra_id=patient.register(*roles_of("entra-id")),
+        msft_teams=patient.register(*(wider.get(role, role) for role in roles_of("msft-teams"))),
+    )
+    findings = faults(await patient.examined())
+    assert len(findings) == 2
+    for narrow, wide in wider.items():
+        assert f"Grant {narrow} first; then remove {wide}" in about(findings, f"{wide} is excess").remedy
+
+
+async def test_address_books_need_a_role_of_their_own_which_may_be_left_out(patient: Patient) -> None:
+    """Contacts.Read is what mail_contacts needs beside the role of mail; without it one warning says so."""
+    patient.read_with(
+        entra_id=patient.register(*roles_of("entra-id")), outlook_mail=patient.register("Mail.ReadBasic.All")
+    )
+    (missing,) = faults(await patient.examined())
+    assert missing.level is Level.WARNING
+    assert missing.what.startswith("Contacts.Read is not in the token: mail_contacts can be read only where Exchange")
+    assert "(optional: " in missing.what
+
+
+async def test_the_emulators_own_application_has_just_the_roles_that_are_needed(patient: Patient) -> None:
+    """An operator who rehearses with the settings that the emulator prints finds nothing to mend."""
+    rehearsing = patient.register(*ALL_ROLES)
+    patient.keys["connectors"] = {name: {} for name in CONNECTOR_NAMES}
+    patient.keys.update({"auth.client_id": rehearsing.client_id, "auth.client_secret": "env:REHEARSING"})
+    patient.secrets = {"REHEARSING": rehearsing.client_secret}
+    assert faults(await patient.examined()) == []
+
+
+async def test_a_meeting_policy_is_tried_on_the_allowed_user(patient: Patient) -> None:
+    """Inside the Teams application access policy the probe is fine, outside it is an error with the remedy."""
+    app = patient.register(*roles_of("entra-id", "msft-teams"))
+    patient.read_with(msft_teams=app)
+    inside, outside = patient.site.tenant.users_of(MailboxKind.NORMAL)[:2]
+    app.cover_meetings_of(inside)
+
+    covered = about(await patient.examined(Examination(probe_allowed=inside)), "access policy")
+    assert covered.level is Level.OK
+    refused = about(await patient.examined(Examination(probe_allowed=outside)), "access policy")
+    assert refused.level is Level.ERROR
+    assert refused.area == "msft-teams"
+    assert "Grant-CsApplicationAccessPolicy" in refused.remedy
+    nobody = Examination(probe_allowed=patient.some(MailboxKind.NO_MAILBOX))
+    assert about(await patient.examined(nobody), "access policy").level is Level.ERROR

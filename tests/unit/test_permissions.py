@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from config.model import CONNECTOR_NAMES
+from config.model import CONNECTOR_NAMES, Profile
 from config.permissions import NEEDS, ROLES, Need, least_roles
 from connectors.graph.client import GraphClient
 from connectors.graph.network import Network
@@ -29,10 +29,10 @@ class NoTokens:
         raise AssertionError("nothing is asked for")
 
 
-def stated_roles() -> dict[str, tuple[str, ...]]:
+def stated_roles(profile: Profile = "strict") -> dict[str, tuple[str, ...]]:
     """The roles each connector names for each dataset it reads."""
     client = GraphClient(graph="https://graph.example", tokens=NoTokens(), governor=Governor(), network=Network())
-    select = {dataset: rules.select("strict") for dataset, rules in built_in_rules().items()}
+    select = {dataset: rules.select(profile) for dataset, rules in built_in_rules().items()}
     stated = {}
     for name in CONNECTOR_NAMES:
         for source in build(name, client=client, select=select, options=ConnectorOptions()).sources:
@@ -61,12 +61,29 @@ def test_connectors_name_roles_of_the_table() -> None:
         assert set(roles) <= sufficient, dataset
 
 
-def test_every_dataset_has_exactly_one_need_in_each_profile() -> None:
-    """No profile leaves a dataset without a need, or with two."""
+def test_no_profile_leaves_a_dataset_without_a_need_or_asks_twice_for_one_role() -> None:
+    """Each dataset has its needs in every profile, each with a role of its own, and is optional in all or in none."""
     for dataset in {need.dataset for need in NEEDS}:
         for profile in PROFILES:
             fitting = [need for need in needs_for(dataset) if need.profiles is None or profile in need.profiles]
-            assert len(fitting) == 1, (dataset, profile)
+            assert fitting, (dataset, profile)
+            assert len({need.role for need in fitting}) == len(fitting), (dataset, profile)
+            assert len({need.optional for need in fitting}) == 1, (dataset, profile)
+
+
+def test_a_dataset_behind_several_lists_needs_a_role_for_each() -> None:
+    """Messages of channels take the lists of teams and of channels, reports the meeting they belong to."""
+    roles = {dataset: [need.role for need in needs_for(dataset)] for dataset in built_in_rules()}
+    assert roles["teams_channel_messages"] == ["Team.ReadBasic.All", "Channel.ReadBasic.All", "ChannelMessage.Read.All"]
+    assert roles["teams_attendance_reports"] == ["OnlineMeetings.Read.All", "OnlineMeetingArtifact.Read.All"]
+    assert roles["entra_group_members"] == ["Group.ReadBasic.All", "GroupMember.ReadBasic.All"]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_calendar_names_the_role_that_opens_what_the_profile_selects(profile: Profile) -> None:
+    """What a refusal tells the operator to grant is what the table says of the profile."""
+    need = next(need for need in needs_for("calendar_events") if need.profiles and profile in need.profiles)
+    assert stated_roles(profile)["calendar_events"][0] == need.role
 
 
 @pytest.mark.parametrize("dataset", ["mail_messages", "calendar_events"])
