@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from config.model import ConnectorName, Settings
+from config.permissions import DIRECTORY
 from config.secrets import Secret
 
 _CONTEXT = b"m365-export run scope v1\n"
@@ -32,7 +33,8 @@ def _comparable(settings: Settings, connectors: Iterable[ConnectorName]) -> dict
     )
     return {
         "tenant": settings.tenant.id,
-        "connectors": {name: _own_options(settings, name) for name in set(connectors)},
+        "connectors": sorted(set(connectors)),
+        "options": {name: _own_options(settings, name) for name in {DIRECTORY, *connectors}},
         "scope": {key: sorted(set(value)) if isinstance(value, list) else value for key, value in scope.items()},
         "rules": rules,
         "layout": settings.output.layout,

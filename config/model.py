@@ -87,6 +87,13 @@ class Connector(Group):
     """Keys of `auth` that differ for this source: one app registration per source is usual."""
 
 
+class EntraId(Connector):
+    """The directory: users, groups and their members."""
+
+    members: Literal["direct", "transitive"] = "direct"
+    """direct: nested groups are members themselves; transitive: also everybody in them, at five thirds of the cost."""
+
+
 class OutlookMail(Connector):
     """Mail; the folders to read are its own option."""
 
@@ -94,20 +101,13 @@ class OutlookMail(Connector):
     """all, or a list of well-known names (SentItems) or paths of names as people see them (Clients/Contracts)."""
 
 
-class MsftTeams(Connector):
-    """Teams: teams, channels, chats, calls, meetings."""
-
-    api: Literal["v1.0", "beta"] = "v1.0"
-    """The version of Graph this source reads."""
-
-
 class Connectors(Group):
     """The sources to read; only those named run. A name without options is enough."""
 
-    entra_id: Connector | None = Field(default=None, alias="entra-id")
+    entra_id: EntraId | None = Field(default=None, alias="entra-id")
     outlook_mail: OutlookMail | None = Field(default=None, alias="outlook-mail")
     outlook_calendar: Connector | None = Field(default=None, alias="outlook-calendar")
-    msft_teams: MsftTeams | None = Field(default=None, alias="msft-teams")
+    msft_teams: Connector | None = Field(default=None, alias="msft-teams")
 
     _names: tuple[ConnectorName, ...] = PrivateAttr(default=())
 

@@ -14,4 +14,5 @@ class ConnectorOptions:
     overlap_calendar: timedelta = timedelta(days=7)
     calendar_ahead: timedelta = timedelta(0)
     include_guests: bool = False
+    transitive_members: bool = False
     mail_folders: tuple[str, ...] | None = None  # None: the whole mailbox

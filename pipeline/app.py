@@ -17,7 +17,7 @@ from config.changed_defaults import relied_upon
 from config.clouds import CLOUDS
 from config.identity import run_scope_fingerprint
 from config.model import ConnectorName, Privacy, Settings
-from config.permissions import GROUP_DATASETS
+from config.permissions import DIRECTORY, GROUP_DATASETS
 from config.secrets import SecretReader
 from connectors.graph.auth import Tokens
 from connectors.graph.budgets import Budgets
@@ -60,7 +60,6 @@ from sinks.parquet.schema import part_schema
 from sinks.snapshot import StateVault, derive_key
 from sinks.stores.registry import open_destination, open_state
 
-DIRECTORY: ConnectorName = "entra-id"
 # The dataset whose `id` says how an owner of this kind is treated.
 _OWNER_DATASETS: Mapping[Owner, str] = {
     "mailbox": "entra_users",
@@ -107,9 +106,8 @@ def refuse_unbuilt(settings: Settings) -> None:
     Raises:
         ConfigurationError: with a fault for each such key.
     """
-    scope, telemetry, teams = settings.scope, settings.telemetry, settings.connectors.msft_teams
+    scope, telemetry = settings.scope, settings.telemetry
     asked_for = {
-        "connectors.msft-teams.api": teams is not None and teams.api != "v1.0",
         "scope.include_groups": bool(scope.include_groups),
         "scope.exclude_groups": bool(scope.exclude_groups),
         "scope.exclude_users": bool(scope.exclude_users),
@@ -320,7 +318,7 @@ def _client(
 
 
 def _connector_options(settings: Settings) -> ConnectorOptions:
-    mail = settings.connectors.outlook_mail
+    directory, mail = settings.connectors.entra_id, settings.connectors.outlook_mail
     folders = mail.folders if mail is not None else "all"
     return ConnectorOptions(
         settle_teams=settings.windows.settle.teams,
@@ -329,6 +327,7 @@ def _connector_options(settings: Settings) -> ConnectorOptions:
         overlap_calendar=settings.windows.overlap.calendar,
         calendar_ahead=settings.windows.calendar_ahead,
         include_guests=settings.scope.include_guests,
+        transitive_members=directory is not None and directory.members == "transitive",
         mail_folders=None if folders == "all" else tuple(folders),
     )
 

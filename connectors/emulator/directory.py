@@ -248,6 +248,21 @@ class Groups:
         """A direct member: a person, a group, or another object as it is served."""
         return self._people.person(number) if group.number == 0 else self._few(group.number)[number]
 
+    def reached_from(self, group: Group) -> Sequence[Member]:
+        """All members, direct or through groups in the group, each once."""
+        found: dict[str, Member] = {}
+        waiting = [group]
+        opened = {group.number}
+        while waiting:
+            opening = waiting.pop(0)
+            for number in range(self.member_count(opening)):
+                member = self.member(opening, number)
+                found.setdefault(member["id"] if isinstance(member, dict) else member.id, member)
+                if isinstance(member, Group) and member.number not in opened:
+                    opened.add(member.number)
+                    waiting.append(member)
+        return list(found.values())
+
     def _few_members(self, group_number: int) -> Sequence[Member]:
         size = _GROUP_SIZES[self._noise.number("group-size", group_number, below=len(_GROUP_SIZES))]
         circle = self._circles.circle(group_number, size, group_number % self._circles.count(size))

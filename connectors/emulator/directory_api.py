@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from connectors.emulator.call import Call, Reply, refuse_options
-from connectors.emulator.directory import GROUP, NOT_IN_LISTS, USER, DirectoryContext
+from connectors.emulator.directory import GROUP, NOT_IN_LISTS, USER, DirectoryContext, Group, Member
 from connectors.emulator.errors import GraphError, bad_query, no_directory_object, unsupported_query
 from connectors.emulator.filters import AnyOf, Comparison, Filter, Junction, Negation, StartsWith, holds, leaves
 from connectors.emulator.shapes import Shape, UnknownProperty
@@ -49,33 +49,51 @@ def list_groups(call: Call) -> Reply:
     return _list(call, call.tenant.groups.count, call.tenant.groups.group, GROUP)
 
 
+def get_group(call: Call) -> Reply:
+    """GET /groups/{id}."""
+    _check_select(call, GROUP.properties)
+    return Reply(record=GROUP.render(_group(call), call.tenant.directory_context(), GROUP.selection(call.select)))
+
+
 def list_members(call: Call) -> Reply:
     """GET /groups/{id}/members: direct members of mixed types."""
+    group, groups = _group(call), call.tenant.groups
+    return _members(call, groups.member_count(group), lambda number: groups.member(group, number))
+
+
+def list_transitive_members(call: Call) -> Reply:
+    """GET /groups/{id}/transitiveMembers: members, members of groups among them, and so on, each once."""
+    reached = call.tenant.groups.reached_from(_group(call))
+    return _members(call, len(reached), reached.__getitem__)
+
+
+def _members(call: Call, count: int, member_at: Callable[[int], Member]) -> Reply:
     refuse_options(call, "$skip")
     if call.filter is not None or call.order or "$search" in call.options:
         _need_advanced_mode(call)
         raise unsupported_query("Unsupported query.")
-    group = call.tenant.groups.find(call.keys["group"])
-    if group is None:
-        raise no_directory_object(call.keys["group"])
     names = call.select
     if "User.Read.All" not in call.grant.roles and "Directory.Read.All" not in call.grant.roles:
         names = ("id",)  # with too small a permission a member is a type and an id
 
-    groups = call.tenant.groups
-    count = groups.member_count(group)
-
     def walk(start: int) -> Iterator[Mapping[str, Any] | None]:
         for number in range(start, count):
-            member = groups.member(group, number)
+            member = member_at(number)
             yield render_member(member, call.tenant, names) if call.tenant.holds(member) else None
 
     return Reply(page=call.page_of(walk, length=count, size=_page_size(call)))
 
 
+def _group(call: Call) -> Group:
+    group = call.tenant.groups.find(call.keys["group"])
+    if group is None:
+        raise no_directory_object(call.keys["group"])
+    return group
+
+
 def resource_units(call_kind: str, options: Mapping[str, str]) -> int:
     """What a request costs: the base cost, less with $select and small pages, more with $expand."""
-    units = {"users": 2, "members": 3}.get(call_kind, 1)
+    units = {"users": 2, "members": 3, "transitiveMembers": 5}.get(call_kind, 1)
     units -= "$select" in options
     units += "$expand" in options
     units -= options.get("$top", "100").isdigit() and int(options.get("$top", "100")) < 20

@@ -94,6 +94,14 @@ ROUTES: Sequence[Route] = (
         directory_api.list_members,
         "groups/{group}/members",
     ),
+    _route("group", "groups/{group}", Service.DIRECTORY, _GROUPS, directory_api.get_group),
+    _route(
+        "transitiveMembers",
+        "groups/{group}/transitiveMembers",
+        Service.DIRECTORY,
+        _MEMBERS,
+        directory_api.list_transitive_members,
+    ),
     _route("mailboxSettings", "users/{user}/mailboxSettings", _EXCHANGE, _SETTINGS, outlook_api.get_mailbox_settings),
     _route(
         "mailFolders",

@@ -49,6 +49,14 @@ class Truth:
         members = (groups.member(group, number) for number in range(groups.member_count(group)))
         return [render_member(member, self._tenant, None) for member in members if self._tenant.holds(member)]
 
+    def transitive_members(self, group_id: str) -> list[dict[str, Any]]:
+        """The members of a group, and of the groups in it. Raises KeyError."""
+        group = self._tenant.groups.find(group_id)
+        if group is None:
+            raise KeyError("no such group")
+        members = self._tenant.groups.reached_from(group)
+        return [render_member(member, self._tenant, None) for member in members if self._tenant.holds(member)]
+
     def mailbox_settings(self, user_id: str) -> dict[str, Any] | None:
         """The settings of a mailbox; None where it cannot be read."""
         person = self._readable(user_id)

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from connectors.graph.limits import (
     GROUP_MEMBERS_LIST_UNITS,
+    GROUP_TRANSITIVE_MEMBERS_LIST_UNITS,
     GROUPS_LIST_UNITS,
     SELECT_UNITS,
     USERS_LIST_UNITS,
@@ -98,6 +99,7 @@ def directory_traffic(units: float) -> Traffic:
 USERS_TRAFFIC = directory_traffic(USERS_LIST_UNITS + SELECT_UNITS)
 GROUPS_TRAFFIC = directory_traffic(GROUPS_LIST_UNITS + SELECT_UNITS)
 GROUP_MEMBERS_TRAFFIC = directory_traffic(GROUP_MEMBERS_LIST_UNITS + SELECT_UNITS)
+GROUP_TRANSITIVE_MEMBERS_TRAFFIC = directory_traffic(GROUP_TRANSITIVE_MEMBERS_LIST_UNITS + SELECT_UNITS)
 
 
 def chat_list_traffic(user_id: str) -> Traffic:

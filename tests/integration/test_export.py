@@ -104,6 +104,23 @@ async def test_events_belong_to_the_window_in_which_they_start(open_site: OpenSi
     assert expected == exported(site, "calendar_events", "_owner, id")
 
 
+@pytest.mark.parametrize("members", ["direct", "transitive"])
+async def test_members_of_groups_in_groups_are_exported_by_choice(open_site: OpenSite, members: str) -> None:
+    """Direct members with their nesting, or everybody below a group as well; rings of groups end."""
+    keys: dict[str, object] = {"connectors": {"entra-id": {"members": members}}}
+    site = await open_site(keys=keys)
+    manifest = await site.run()
+    assert manifest.status == "complete"
+    truth = site.tenant.truth
+    of_group = truth.members if members == "direct" else truth.transitive_members
+    expected = {(token(group["id"]), token(each["id"])) for group in truth.groups() for each in of_group(group["id"])}
+    rows = site.query("entra_group_members", "_owner, id")
+    assert expected == set(rows)
+    assert len(rows) == len(expected)
+    nested = {token(group["id"]) for group in truth.groups()} & {row[1] for row in rows}
+    assert nested
+
+
 async def test_chats_carry_all_their_members(open_site: OpenSite) -> None:
     """Each chat once, with every member although Graph cuts expanded members off."""
     site = await open_site()

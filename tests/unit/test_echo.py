@@ -17,7 +17,8 @@ def test_every_value_is_shown_as_it_takes_effect() -> None:
     assert shown["windows.settle.teams"] == "36h"
     assert shown["windows.overlap.calls"] == "5d"
     assert shown["connectors.outlook-mail.auth.client_id"] == "33333333-4444-5555-6666-777777777777"
-    assert shown["connectors.entra-id"] == "{}"
+    assert shown["connectors.entra-id.members"] == "direct"
+    assert shown["connectors.msft-teams"] == "{}"
     assert shown["privacy.groups"] == "true"
     assert shown["destination"] == "s3://example-export/m365"
 

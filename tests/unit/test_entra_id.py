@@ -15,20 +15,23 @@ SELECT = {
     "entra_group_members": ("id",),
     "mailbox_settings": ("timeZone", "userPurpose"),
 }
+DEFAULTS = ConnectorOptions()
 PEOPLE = (
     b'[{"id":"a","userType":"Member","accountEnabled":true,"mail":"a@x.test"},'
     b'{"id":"b","userType":"Guest"},{"id":"c","userType":null,"accountEnabled":false},{"id":"d","extra":1}]'
 )
 
 
-def _sources(graph: ScriptedGraph, *, include_guests: bool = False) -> dict[str, GraphSource]:
-    made = connector(graph.client, select=SELECT, options=ConnectorOptions(include_guests=include_guests))
+def _sources(graph: ScriptedGraph, options: ConnectorOptions = DEFAULTS) -> dict[str, GraphSource]:
+    made = connector(graph.client, select=SELECT, options=options)
     return {source.dataset: source for source in made.sources if isinstance(source, GraphSource)}
 
 
-async def _asked(dataset: str, principal: Principal) -> tuple[str, dict[str, str]]:
+async def _asked(
+    dataset: str, principal: Principal, options: ConnectorOptions = DEFAULTS
+) -> tuple[str, dict[str, str]]:
     async with scripted_graph(answer({}) if dataset == "mailbox_settings" else page()) as graph:
-        _ = [got async for got in _sources(graph)[dataset].pages(Unit(dataset, principal))]
+        _ = [got async for got in _sources(graph, options)[dataset].pages(Unit(dataset, principal))]
         (request,) = graph.requests
         return request.raw_path, dict(request.headers)
 
@@ -46,6 +49,8 @@ async def test_groups_members_and_settings_are_asked_for() -> None:
     assert (await _asked("entra_groups", Principal.tenant("t")))[0] == "/v1.0/groups?$select=id,mail&$top=999"
     group = Principal(PrincipalKind.GROUP, "g/1")
     assert (await _asked("entra_group_members", group))[0] == "/v1.0/groups/g%2F1/members?$select=id&$top=999"
+    transitive, _ = await _asked("entra_group_members", group, ConnectorOptions(transitive_members=True))
+    assert transitive == "/v1.0/groups/g%2F1/transitiveMembers?$select=id&$top=999"
     user = Principal(PrincipalKind.USER, "u1")
     assert (await _asked("mailbox_settings", user))[0] == "/v1.0/users/u1/mailboxSettings?$select=timeZone,userPurpose"
 
@@ -54,7 +59,7 @@ async def test_everybody_but_guests_may_have_a_mailbox() -> None:
     """Disabled accounts own shared mailboxes; no user type means member; guests only where they are wanted."""
     async with scripted_graph(page()) as graph:
         without = _sources(graph)["entra_users"].enumerated(Page(PEOPLE))
-        with_guests = _sources(graph, include_guests=True)["entra_users"].enumerated(Page(PEOPLE))
+        with_guests = _sources(graph, ConnectorOptions(include_guests=True))["entra_users"].enumerated(Page(PEOPLE))
     assert [principal.id for principal in without] == ["a", "c", "d"]
     assert [principal.id for principal in with_guests] == ["a", "b", "c", "d"]
     assert {principal.kind for principal in without} == {PrincipalKind.USER}

@@ -117,14 +117,16 @@ def test_every_default_is_the_contracts(tmp_path: Path) -> None:
 
 
 def test_connector_defaults(tmp_path: Path) -> None:
-    """A connector that is only named reads all mail folders, and Teams from v1.0."""
+    """A connector that is only named reads all mail folders, and direct members of groups."""
     connectors = load(changed(connectors={"outlook-mail": None, "msft-teams": {}}), tmp_path).connectors
     assert connectors.outlook_mail is not None
     assert connectors.outlook_mail.folders == "all"
     assert connectors.msft_teams is not None
-    assert connectors.msft_teams.api == "v1.0"
     assert connectors.entra_id is None
     assert connectors.names == ("outlook-mail", "msft-teams")
+    directory = load(changed(connectors={"entra-id": None}), tmp_path).connectors.entra_id
+    assert directory is not None
+    assert directory.members == "direct"
 
 
 def test_connectors_keep_the_order_of_the_file(tmp_path: Path) -> None:
@@ -183,7 +185,12 @@ def test_five_faults_are_five_lines(tmp_path: Path) -> None:
         ("connectors", {"zoom": {}}, "connectors.zoom", "did you mean outlook-"),
         ("connectors", {}, "connectors", "name at least one"),
         ("connectors", {"msft-teams": {"folders": "all"}}, "connectors.msft-teams.folders", "unknown key"),
-        ("connectors", {"msft-teams": {"api": "v2"}}, "connectors.msft-teams.api", "expected v1.0 or beta"),
+        (
+            "connectors",
+            {"entra-id": {"members": "all"}},
+            "connectors.entra-id.members",
+            "expected direct or transitive",
+        ),
         (
             "connectors",
             {"outlook-mail": {"folders": []}},
@@ -560,3 +567,13 @@ def test_the_run_scope_is_what_makes_runs_comparable(tmp_path: Path) -> None:
         fingerprint(scope={"exclude_users": ["a", "b"]}, connectors=("entra-id", "outlook-mail")),
     ]
     assert len(set(different)) == len(different)
+
+
+def test_how_members_are_read_is_part_of_every_run(tmp_path: Path) -> None:
+    """The directory is read whichever connectors run, so its options make runs different too."""
+
+    def fingerprint(members: str) -> str:
+        settings = load(changed(connectors={"entra-id": {"members": members}, "outlook-mail": {}}), tmp_path)
+        return run_scope_fingerprint(settings, ("outlook-mail",), salt=Secret(SALT.encode()))
+
+    assert fingerprint("direct") != fingerprint("transitive")
