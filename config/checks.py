@@ -77,7 +77,7 @@ def _connector_faults(values: Values) -> Iterator[Fault]:
 
 
 def _auth_faults(values: Values) -> Iterator[Fault]:
-    for name in _connector_names(values):
+    for name in _signing_in(values):
         own, common = _group(values, "connectors", name, "auth"), _group(values, "auth")
         method = _method(own, common)
         for key in REQUIRED_KEYS.get(method, ()):
@@ -95,7 +95,7 @@ def _salt_fault(salt: Secret, *, allow_weak: bool) -> str | None:
 
 def _auth_secrets(values: Values) -> Iterator[tuple[str, ...]]:
     """The places of the secrets that the connectors' methods read."""
-    for name in _connector_names(values):
+    for name in _signing_in(values):
         own, common = _group(values, "connectors", name, "auth"), _group(values, "auth")
         for key in SECRET_KEYS.get(_method(own, common), ()):
             if own.get(key) is not None:
@@ -108,8 +108,9 @@ def _method(own: Values, common: Values) -> str:
     return str(own.get("method") or common.get("method") or DEFAULT_METHOD)
 
 
-def _connector_names(values: Values) -> list[str]:
-    return [name for name in _group(values, "connectors") if name in CONNECTOR_NAMES]
+def _signing_in(values: Values) -> list[str]:
+    """The connectors as they are named, misspelt ones too; where none is, any, since it would need `auth` as well."""
+    return list(_group(values, "connectors")) or [CONNECTOR_NAMES[0]]
 
 
 def _group(values: Values, *keys: str) -> Values:

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from config.checks import cross_faults, file_faults, privacy_faults, secret_faults
 from config.faults import Fault, SettingsError, unknown_key
-from config.fields import ReadContext
+from config.fields import Group, ReadContext
 from config.keys import ROOT, keys_of, resolve_folded, resolve_location
 from config.model import Privacy, RuleOptions, Settings
 from config.secrets import SecretReader
@@ -40,11 +40,12 @@ def load_settings(
     too, and files they name are looked for; this may call a cloud. Raises SettingsError with all faults.
     """
     sources = _Sources(path, environ=environ, overrides=overrides)
-    settings, faults = _validated(Settings, sources.values, base_dir=sources.base_dir)
-    faults += cross_faults(sources.values)
+    values = _opened(sources.values)
+    settings, faults = _validated(Settings, values, base_dir=sources.base_dir)
+    faults += cross_faults(values)
     if reader is not None:
-        faults += secret_faults(sources.values, base_dir=sources.base_dir, reader=reader)
-        faults += file_faults(sources.values, base_dir=sources.base_dir)
+        faults += secret_faults(values, base_dir=sources.base_dir, reader=reader)
+        faults += file_faults(values, base_dir=sources.base_dir)
     return _or_raise(settings, sources.faults + faults)
 
 
@@ -144,6 +145,16 @@ def _put(values: dict[str, Any], keys: list[str], value: object) -> None:
             values[key] = {}
         values = values[key]
     values[last] = value
+
+
+def _opened(values: dict[str, Any]) -> dict[str, Any]:
+    """The same with empty sections for those that are missing, so that each key they need is asked for at once."""
+    sections = {
+        field.alias or name
+        for name, field in Settings.model_fields.items()
+        if field.is_required() and isinstance(field.annotation, type) and issubclass(field.annotation, Group)
+    }
+    return {**values, **{name: {} for name in sections if values.get(name) is None}}
 
 
 def _validated(

@@ -208,7 +208,7 @@ def test_five_faults_are_five_lines(tmp_path: Path) -> None:
         ("tenant", {"id": TENANT, "graph": "https://g.example/v1.0"}, "tenant.graph", "without a path"),
         ("tenant", {"id": TENANT, "authority": "https://u:p@l.example"}, "tenant.authority", "no user"),
         ("tenant", {"id": TENANT, "authority": "login.example"}, "tenant.authority", "a URL such as"),
-        ("tenant", None, "tenant", "required"),
+        ("tenant", None, "tenant.id", "required"),
         (
             "privacy",
             {"salt": "env:S", "rules": {"mail": "x"}},
@@ -577,3 +577,16 @@ def test_how_members_are_read_is_part_of_every_run(tmp_path: Path) -> None:
         return run_scope_fingerprint(settings, ("outlook-mail",), salt=Secret(SALT.encode()))
 
     assert fingerprint("direct") != fingerprint("transitive")
+
+
+def test_missing_sections_hide_no_fault(tmp_path: Path) -> None:
+    """What tenant, privacy and auth need is said in one round, also where no connector is named, or none rightly."""
+    auth = {"method": "certificate"}
+    expected = {"tenant.id", "privacy.salt", "destination", "state", "auth.client_id", "auth.certificate"}
+    without: list[dict[str, Any]] = [{}, {"connectors": None, "tenant": None}, {"connectors": {"outlok-mail": {}}}]
+    for sections in without:
+        with pytest.raises(SettingsError) as error:
+            load_settings(None, environ={}, overrides={"auth": auth, **sections})
+        paths = {fault.path for fault in error.value.faults}
+        assert paths - {"connectors", "connectors.outlok-mail"} == expected
+        assert any(path.startswith("connectors") for path in paths)
