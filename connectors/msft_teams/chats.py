@@ -56,6 +56,7 @@ from pipeline.model import MICROSECOND, Page, Principal, PrincipalKind, Unit, Wi
 from pipeline.ports import Preparation, RowFilter, Source
 
 LISTERS = 16  # users whose chats are listed at the same time; the governor keeps the rate
+LIST_SLOW_AFTER_S = 5.0  # somebody else's list is begun beside one that takes longer: it backs off
 READERS = 8  # chats of one user whose members or messages are read at the same time
 PREVIEW = "lastMessagePreview"  # comes only when it is expanded
 MODIFIED = "lastModifiedDateTime"
@@ -115,7 +116,7 @@ class Chats:
             except (UnitSkipped, UnitFailed) as error:
                 failures[user_id] = _failure_of(error)
 
-        await side_by_side(learn, enumerate(builder.users), at_most=LISTERS)
+        await side_by_side(learn, enumerate(builder.users), at_most=LISTERS, slow_after_s=LIST_SLOW_AFTER_S)
         return await asyncio.to_thread(builder.roster), failures  # seconds for millions of chats
 
 

@@ -10,11 +10,15 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from aiohttp import web
 
-from connectors.msft_teams.chats import READERS, Chats
+from connectors.graph.client import GraphClient
+from connectors.graph.network import Network
+from connectors.graph.throttle import Governor
+from connectors.msft_teams.chats import LISTERS, READERS, Chats
 from connectors.options import ConnectorOptions
-from pipeline.errors import DatasetDenied, SkipReason, UnitFailed, UnitSkipped
+from pipeline.errors import DatasetDenied, FailReason, SkipReason, UnitFailed, UnitSkipped
 from pipeline.model import Page, Principal, PrincipalKind, Unit, Window
-from tests.graph_server import Answer, ScriptedGraph, answer, page, refusal, scripted_graph
+from tests.graph_server import Answer, FixedTokens, ScriptedGraph, answer, page, refusal, scripted_graph
+from tests.virtual_time import now_s, virtual_time
 
 DAY = Window(datetime(2026, 3, 2, tzinfo=UTC), datetime(2026, 3, 3, tzinfo=UTC))
 OLD, NEW = "2026-01-01T00:00:00Z", "2026-03-02T10:00:00.123Z"
@@ -70,6 +74,28 @@ async def test_a_chat_is_exported_once_with_all_members() -> None:
     assert [chat["id"] for chat in exported["b"]] == ["own"]
     assert exported["c"] == []
     assert exported["a"][0] == {**shared, "members": [{"userId": "shared"}]}
+
+
+@virtual_time
+async def test_failing_lists_of_chats_do_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as are listed at a time back off for minutes: those behind them are listed in the meantime."""
+    listed_at_s: dict[str, float] = {}
+
+    async def whole(unit: Unit) -> list[Page]:
+        is_failing = unit.principal.id < f"u{LISTERS:03}"
+        await asyncio.sleep(120 if is_failing else 0.1)
+        listed_at_s[unit.principal.id] = now_s()
+        if is_failing:
+            raise UnitFailed(FailReason.SERVICE_ERROR, code="generalException")
+        return []
+
+    client = GraphClient(graph="https://graph.example", tokens=FixedTokens(), governor=Governor(), network=Network())
+    teams = Chats(client, select=SELECT, options=ConnectorOptions())
+    monkeypatch.setattr(teams._list, "whole", whole)
+    users = [_user(f"u{number:03}") for number in range(400)]
+    prepared = await teams.prepare(users, saved=None)
+    assert {user.id for _, user in prepared.failed} == {user.id for user in users[:LISTERS]}
+    assert max(listed_at_s[user.id] for user in users[LISTERS:]) < 10
 
 
 async def test_members_come_from_all_their_pages() -> None:
