@@ -31,7 +31,8 @@ $(AZ):
 	$(AZ) -m pip install --quiet --disable-pip-version-check azure-cli
 
 test-long: $(STAMP) $(AZ) image-test ## the heavy stages: generated commands, real S3 server, many faults and kills, image
-	AZURE_CLI_PYTHON=$(CURDIR)/$(AZ) $(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -n auto -m long tests/long/test_fault_schedules.py
+	AZURE_CLI_PYTHON=$(CURDIR)/$(AZ) $(BIN)/python -m pytest -m long --ignore=tests/long/test_fault_schedules.py
 
 image-test: $(STAMP) ## build image and compose for real, and try them (Debian, as root: installs podman)
 	$(BIN)/python -m pytest -m image --timeout 1800

@@ -1,14 +1,14 @@
 """What happens to a request to Graph: route, token, roles, limits, faults, endpoint, answer."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote_plus
 
 from aiohttp import web
 
-from connectors.emulator import wire
+from connectors.emulator import batch, wire
 from connectors.emulator.call import Call, Page, Service
 from connectors.emulator.counters import Counters
 from connectors.emulator.directory_api import resource_units
@@ -31,6 +31,9 @@ from connectors.emulator.tenant import Tenant
 from connectors.emulator.throttles import Throttles
 from connectors.emulator.tokens import Grant, TokenService
 
+Sent = TypeVar("Sent", bound=web.StreamResponse)
+Send = Callable[[web.Response, Fault | None], Awaitable[Sent]]
+"""How an answer leaves: over the wire, or as a part of a batch."""
 _FOREIGN_BASE = "https://graph.elsewhere.example"
 
 
@@ -58,6 +61,35 @@ class GraphService:
 
     async def handle(self, request: web.BaseRequest, *, version: str, path: str) -> web.StreamResponse:
         """The answer, already sent where a mailbox's slot had to be held until its end."""
+        if path.strip("/").lower() == batch.PATH:
+            return await self._answer_batch(request, version)
+
+        async def send(response: web.Response, fault: Fault | None) -> web.StreamResponse:
+            return await wire.send(request, response, fault)
+
+        return await self._handled(request, version, path, send)
+
+    async def _answer_batch(self, request: web.BaseRequest, version: str) -> web.Response:
+        """200 for whatever its requests meet; spoilt answers are not to be had inside a batch."""
+
+        async def unsent(response: web.Response, _: Fault | None) -> web.Response:
+            return response
+
+        async def answer(inner: batch.InnerRequest) -> web.Response:
+            path = inner.raw_path.partition("?")[0].removeprefix(f"/{version}/")
+            return await self._handled(inner, version, path, unsent)
+
+        self._counters.requests["batch"] += 1
+        try:
+            self._grant(request)
+            authorization = request.headers["Authorization"]
+            asked = batch.read_batch(await request.read(), version=version, authorization=authorization)
+        except GraphError as error:
+            self._counters.refusals[f"{error.status} batch"] += 1
+            return wire.refusal(error, request)
+        return wire.graph_answer(await batch.answer_batch(asked, answer), request, {})
+
+    async def _handled(self, request: wire.Asked, version: str, path: str, send: Send[Sent]) -> Sent | web.Response:
         kind = "unknown"
         self._open += 1
         self._counters.in_flight[self._open] += 1
@@ -66,27 +98,19 @@ class GraphService:
             kind = route.kind
             self._counters.requests[kind] += 1
             grant = self._authorized(request, route, keys)
-            return await self._admitted(request, version, route, keys, grant)
+            return await self._admitted(request, version, route, keys, grant, send)
         except GraphError as error:
             self._counters.refusals[f"{error.status} {kind}"] += 1
             return wire.refusal(error, request)
         finally:
             self._open -= 1
 
-    def _authorized(self, request: web.BaseRequest, route: Route, keys: Mapping[str, str]) -> Grant:
+    def _authorized(self, request: wire.Asked, route: Route, keys: Mapping[str, str]) -> Grant:
         """The token's grant. Roles count, and for Exchange also what was granted there and no token shows."""
         if request.method != "GET":
             message = "Specified HTTP method is not allowed for the request target."
             raise GraphError(405, "Request_BadRequest", message)
-        header = request.headers.get("Authorization")
-        if header is None:
-            raise not_authenticated("Access token is empty.")
-        grant = self._tokens.check(header)
-        demanded = self._tokens.challenge(header)
-        if demanded is not None:
-            raise claims_demanded(demanded, authority=f"{self._base}/{self._tenant.id}")
-        if grant is None:
-            raise not_authenticated("Lifetime validation failed, the token is expired.")
+        grant = self._grant(request)
         if set(route.roles) & set(grant.roles):
             return grant
         if route.service is Service.DIRECTORY:
@@ -97,9 +121,22 @@ class GraphService:
             raise mailbox_denied()
         return grant
 
+    def _grant(self, request: wire.Asked) -> Grant:
+        """What the token of a request stands for. Raises GraphError 401."""
+        header = request.headers.get("Authorization")
+        if header is None:
+            raise not_authenticated("Access token is empty.")
+        grant = self._tokens.check(header)
+        demanded = self._tokens.challenge(header)
+        if demanded is not None:
+            raise claims_demanded(demanded, authority=f"{self._base}/{self._tenant.id}")
+        if grant is None:
+            raise not_authenticated("Lifetime validation failed, the token is expired.")
+        return grant
+
     async def _admitted(
-        self, request: web.BaseRequest, version: str, route: Route, keys: dict[str, str], grant: Grant
-    ) -> web.StreamResponse:
+        self, request: wire.Asked, version: str, route: Route, keys: dict[str, str], grant: Grant, send: Send[Sent]
+    ) -> Sent | web.Response:
         """A request that may be made, as far as limits and faults let it through."""
         user_id, scope = self._user_id(keys), self._scope(route, keys)
         self._throttles.arrive(scope)
@@ -116,7 +153,7 @@ class GraphService:
                 await self._desk.wait(fault)
                 headers = self._take_budget(request, route, keys, grant)
                 response = self._answer(request, version, route, keys, grant, fault, headers)
-                return await wire.send(request, response, fault)
+                return await send(response, fault)
         except GraphError as error:
             if error.status == 429:
                 self._throttles.fence(scope, seconds=wire.seconds_to_wait(error.headers.get("Retry-After")))
@@ -124,7 +161,7 @@ class GraphService:
 
     def _answer(
         self,
-        request: web.BaseRequest,
+        request: wire.Asked,
         version: str,
         route: Route,
         keys: dict[str, str],
@@ -226,7 +263,7 @@ class GraphService:
         return self._throttles.mailbox(grant.app.client_id, user_id)
 
     def _take_budget(
-        self, request: web.BaseRequest, route: Route, keys: Mapping[str, str], grant: Grant
+        self, request: wire.Asked, route: Route, keys: Mapping[str, str], grant: Grant
     ) -> Mapping[str, str]:
         app_id = grant.app.client_id
         if route.service is Service.DIRECTORY:
@@ -268,7 +305,7 @@ def _holds(page: Page, record_id: str | None) -> bool:
     return any(record.get("id") == record_id for record in page.records)
 
 
-def _items_asked_for(request: web.BaseRequest) -> int | None:
+def _items_asked_for(request: wire.Asked) -> int | None:
     """By `$top`, or where that is missing by `Prefer: odata.maxpagesize`."""
     text = _options(request.raw_path).get("$top", "")
     if not text.isdigit():

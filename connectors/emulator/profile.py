@@ -77,6 +77,7 @@ class TenantProfile:
     short_pages: float = 0.12  # share of pages that hold fewer records than asked for
     empty_pages: float = 0.02  # share of pages that hold nothing and still have a next link
     teams_rates: bool = False  # enforce the Teams requests per second
+    mailboxes_in_flight: int | None = None  # requests of one app to all mailboxes together; None: each has its four
     page_token_lifetime_s: float | None = None  # next links die after so many seconds of the tenant's clock
 
     @classmethod

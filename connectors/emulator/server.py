@@ -108,6 +108,7 @@ class Emulator:
             self.counters,
             users=self.tenant.people.count,
             teams_rates=self.tenant.profile.teams_rates,
+            app_in_flight=self.tenant.profile.mailboxes_in_flight,
             monotonic=self._monotonic,
         )
         self._graph = GraphService(

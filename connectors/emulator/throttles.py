@@ -37,9 +37,18 @@ _TEN_MINUTES_S = 600.0
 class Throttles:
     """Counts requests per scope and refuses those beyond a limit."""
 
-    def __init__(self, counters: Counters, *, users: int, teams_rates: bool, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        counters: Counters,
+        *,
+        users: int,
+        teams_rates: bool,
+        app_in_flight: int | None,
+        monotonic: Callable[[], float],
+    ) -> None:
         self._counters = counters
         self._teams_rates = teams_rates
+        self._app_in_flight = app_in_flight
         self._monotonic = monotonic
         self._units_limit = _RESOURCE_UNITS_PER_10_S[(users >= _SMALL) + (users > _MEDIUM)]
         self._in_flight: defaultdict[tuple[str, str], int] = defaultdict(int)
@@ -64,6 +73,9 @@ class Throttles:
         """Holds one of the four places of a mailbox. Raises GraphError 429."""
         key = (app_id, user_id)
         if self._in_flight[key] >= MAILBOX_REQUESTS_IN_FLIGHT:
+            raise self._refuse_mailbox("MailboxConcurrency", retry_after_s=1)
+        of_app = sum(count for (app, _), count in self._in_flight.items() if app == app_id)
+        if self._app_in_flight is not None and of_app >= self._app_in_flight:
             raise self._refuse_mailbox("MailboxConcurrency", retry_after_s=1)
         if not self._within(("mailbox", *key), MAILBOX_REQUESTS_PER_10_MIN, _TEN_MINUTES_S):
             raise self._refuse_mailbox("RequestRate", retry_after_s=10)

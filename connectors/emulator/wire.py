@@ -2,8 +2,9 @@
 
 import gzip
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 import msgspec
@@ -24,12 +25,25 @@ _LARGE = 1_000  # bytes; larger answers are compressed and chunked
 _GZIP_LEVEL = 1
 
 
+class Asked(Protocol):
+    """What an answer depends on of a request, which may be one of a batch."""
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def raw_path(self) -> str: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+
 def json_answer(body: Any, *, status: int = 200) -> web.Response:
     """A plain JSON answer, as the token service gives it."""
     return web.Response(body=msgspec.json.encode(body), status=status, content_type=_JSON)
 
 
-def graph_answer(body: Mapping[str, Any], request: web.BaseRequest, more: Mapping[str, str]) -> web.Response:
+def graph_answer(body: Mapping[str, Any], request: Asked, more: Mapping[str, str]) -> web.Response:
     """A success of Graph, compressed when asked for."""
     data = msgspec.json.encode(body)
     headers = {**_GRAPH_HEADERS, **_ids(request), **more}
@@ -39,7 +53,7 @@ def graph_answer(body: Mapping[str, Any], request: web.BaseRequest, more: Mappin
     return web.Response(body=data, headers=headers)
 
 
-def refusal(error: GraphError, request: web.BaseRequest) -> web.Response:
+def refusal(error: GraphError, request: Asked) -> web.Response:
     """An error of Graph in its JSON shape."""
     ids = _ids(request)
     date = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
@@ -49,7 +63,7 @@ def refusal(error: GraphError, request: web.BaseRequest) -> web.Response:
     )
 
 
-def fault_answer(fault: Fault, request: web.BaseRequest) -> web.Response:
+def fault_answer(fault: Fault, request: Asked) -> web.Response:
     """The error answer that a fault asks for."""
     waits = {} if fault.retry_after is None else {"Retry-After": _retry_after(fault.retry_after)}
     if fault.body is Body.EMPTY:
@@ -84,21 +98,23 @@ async def send(request: web.BaseRequest, response: web.Response, fault: Fault | 
             response.force_close()
         case _ if response.status == 200 and len(body) > _LARGE:
             response.enable_chunked_encoding()
-    await response.prepare(request)
-    await response.write_eof()
+    with suppress(ConnectionError):  # who does not wait for the answer does not get it
+        await response.prepare(request)
+        await response.write_eof()
     return response
 
 
 async def _send_half(request: web.BaseRequest, response: web.Response, body: bytes) -> web.StreamResponse:
     stream = web.StreamResponse(headers=response.headers)
     stream.content_length = len(body)
-    await stream.prepare(request)
-    await stream.write(body[: len(body) // 2])
+    with suppress(ConnectionError):
+        await stream.prepare(request)
+        await stream.write(body[: len(body) // 2])
     _cut(request)
     return stream
 
 
-def _ids(request: web.BaseRequest) -> dict[str, str]:
+def _ids(request: Asked) -> dict[str, str]:
     request_id = str(uuid4())
     return {"request-id": request_id, "client-request-id": request.headers.get("client-request-id", request_id)}
 

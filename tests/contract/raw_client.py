@@ -65,6 +65,12 @@ class RawClient:
             is_json = response.content_type == "application/json" and response.content_length != 0
             return Answer(response.status, response.headers, await response.json() if is_json else None)
 
+    async def post(self, path: str, body: Any, **headers: str) -> Answer:
+        """A JSON body to a path below /v1.0."""
+        sent = {"Authorization": f"Bearer {self.token}", **headers}
+        async with self.session.post(f"{self.emulator.url}/v1.0{path}", json=body, headers=sent) as response:
+            return Answer(response.status, response.headers, await response.json())
+
     async def all(self, path: str, **headers: str) -> list[dict[str, Any]]:
         """All records of a collection, following its next links as they stand."""
         records, link = [], path

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -679,3 +680,18 @@ class TestControl:
         async with quiet.session.post(f"{quiet.emulator.url}/_emulator/{name}", json=body) as response:
             assert response.status == 400
             assert (await response.json())["error"]
+
+
+async def test_who_hangs_up_leaves_no_trace_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """A client that does not wait for its answer is an everyday thing; the next one is served."""
+    tenant = Tenant(seed=3, users=40, now=NOW, profile=TenantProfile.quiet())
+    async with Emulator(tenant) as emulator, connected(emulator) as client:
+        emulator.faults.replace([Fault(effect=effect, times=2) for effect in (Effect.HOLD, Effect.SLOW)])
+        hung_up = [asyncio.create_task(client.get(path)) for path in ("/users?$top=40", "/groups")]
+        await emulator.until_held(2)
+        for each in hung_up:
+            each.cancel()
+        await asyncio.gather(*hung_up, return_exceptions=True)
+        emulator.release()
+        assert (await client.get("/users?$top=1")).status == 200
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

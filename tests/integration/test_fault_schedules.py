@@ -11,15 +11,17 @@ from pipeline.manifest import Manifest
 from pipeline.tally import UNIFORM_FAILURES
 from tests.chaos_proxy import ChaosProxy
 from tests.integration.conftest import NOW
-from tests.integration.schedules import CONNECTORS, MANNERS, Truth, made_from, verdict
+from tests.integration.schedules import CONNECTORS, MANNERS, SETTLE, Truth, made_from, verdict
 from tests.integration.site import Site
 
 # What requests leaves of a connection that breaks in its TLS handshake is closed by the collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-LOOKBACK = timedelta(days=2)
+LOOKBACK = timedelta(days=3)
+# Of everything something, and of nothing much.
+LITTLE = TenantProfile(mail_per_week=40, one_on_one_chats=1, group_chats=1, meeting_chats=1, calls_per_week=8)
 SEEDS, BATCH = 50, 10
-KEYS: dict[str, object] = {"connectors": CONNECTORS, "initial_lookback": "2d"}
+KEYS: dict[str, object] = {"connectors": CONNECTORS, "initial_lookback": "3d"}
 
 
 @pytest.fixture
@@ -29,12 +31,16 @@ def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("connectors.graph.issuer.READ_S", 0.3)
     monkeypatch.setattr("connectors.outlook_mail.MESSAGES_PAGE_ITEMS", 12)
     monkeypatch.setattr("connectors.outlook_calendar.CALENDAR_VIEW_PAGE_ITEMS", 7)
+    monkeypatch.setattr("connectors.msft_teams.chats.CHATS_PAGE_ITEMS", 3)
+    monkeypatch.setattr("connectors.msft_teams.chats.EXPORTED_MESSAGES_PAGE_ITEMS", 5)
+    monkeypatch.setattr("connectors.msft_teams.channel_messages.EXPORTED_MESSAGES_PAGE_ITEMS", 8)
 
 
 async def run_schedules(seeds: range, folder: Path) -> dict[str, int]:
     """How many ended complete, partial and refused. Fails with the seed of the first that ended wrongly."""
-    tenant = Tenant(seed=3, users=6, now=NOW, history=LOOKBACK, profile=TenantProfile())
+    tenant = Tenant(seed=3, users=6, now=NOW, history=LOOKBACK + SETTLE, profile=LITTLE)
     truth = Truth.of(tenant, NOW - LOOKBACK, NOW)
+    assert all(truth.rows.values())
     ends = {"complete": 0, "partial": 0, "refused": 0}
     async with ChaosProxy() as proxy, Emulator(tenant, public_url=proxy.url) as emulator:
         proxy.upstream = emulator.port

@@ -2,16 +2,19 @@
 
 import asyncio
 import time
+from datetime import timedelta
 from pathlib import Path
 
-from connectors.emulator import Effect, Emulator, Fault, MailboxKind, Tenant
+from connectors.emulator import Body, Effect, Emulator, Fault, MailboxKind, Tenant, TenantProfile
 from connectors.graph.clock import GraphClock
 from pipeline.model import Window
 from tests.integration.conftest import NOW
 from tests.integration.line import ids, open_line, read_unit, user
-from tests.integration.schedules import verdict
+from tests.integration.schedules import COLUMNS, LEARNT, Truth, verdict
 from tests.integration.site import Site
 from tests.integration.storm import HISTORY, KEYS, Pace, sail, stormy_tenant
+
+TEAMS_ONLY = TenantProfile(mail_per_week=1, one_on_one_chats=1, group_chats=1, meeting_chats=1)
 
 
 async def test_a_storm_over_twenty_mailboxes(tmp_path: Path) -> None:
@@ -29,6 +32,29 @@ async def test_a_storm_over_twenty_mailboxes(tmp_path: Path) -> None:
     counters = emulator.counters
     assert counters.inside_fence == 0
     assert max(counters.max_in_flight.values()) <= 4
+
+
+async def test_a_storm_over_teams_and_calls(tmp_path: Path) -> None:
+    """Every sixth request refused, 503 without a word, resets: everything is there once, and nothing else."""
+    tenant = Tenant(seed=3, users=6, now=NOW, history=timedelta(days=4), profile=TEAMS_ONLY)
+    async with Emulator(tenant) as emulator:
+        emulator.faults.replace(
+            [
+                Fault(path="/v1.0/*", every=6, status=429, code="TooManyRequests", retry_after=0.3),
+                Fault(path="/v1.0/*", every=17, status=503, body=Body.EMPTY),
+                Fault(path="/v1.0/*", every=23, effect=Effect.RESET),
+                Fault(path="/v1.0/*", every=29, effect=Effect.RESET_BODY),
+            ]
+        )
+        keys: dict[str, object] = {"connectors": {"msft-teams": {}}, "initial_lookback": "3d"}
+        site = Site(tenant, emulator, tmp_path, keys, manners=Pace(back_off_s=0.2).manners)
+        manifest = await site.run()
+        teams = [name for name in COLUMNS if name.startswith("teams_") and name not in LEARNT]
+        truth = Truth.of(tenant, manifest.window.from_, manifest.window.to).of_datasets(*teams)
+        assert manifest.status == "complete"
+        assert verdict(site, manifest, truth) == []
+        assert site.query("teams_online_meetings", "id")
+    assert emulator.counters.refusals.total() > 20
 
 
 async def test_one_throttled_mailbox_does_not_slow_the_others() -> None:
