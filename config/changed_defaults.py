@@ -28,7 +28,7 @@ CHANGES: tuple[DefaultChange, ...] = ()
 
 DECIDING = (
     "connectors.outlook-mail.folders",
-    "connectors.msft-teams.api",
+    "connectors.entra-id.members",
     "initial_lookback",
     "windows.settle.teams",
     "windows.settle.calls",
