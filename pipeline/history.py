@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from pipeline.errors import FailReason
-from pipeline.journal import RunRecord, open_runs
+from pipeline.journal import RunRecord, open_run
 from pipeline.manifest import Manifest, decode_manifest
 from pipeline.model import RunKind
 from pipeline.ports import StateStore
@@ -73,5 +73,7 @@ async def summarise(state: StateStore, known: Watermarks, *, runs: int) -> State
     watermarks: dict[str, list[datetime]] = {}
     for (dataset, _), instant in (await known.load()).items():
         watermarks.setdefault(dataset, []).append(instant)
-    unfinished = [record for kind in RunKind for record in await open_runs(state, kind)]
-    return StateSummary(await sealed_runs(state, limit=runs), unfinished, watermarks)
+    unfinished = [await open_run(state, kind) for kind in RunKind]
+    return StateSummary(
+        await sealed_runs(state, limit=runs), [record for record in unfinished if record is not None], watermarks
+    )

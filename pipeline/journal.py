@@ -1,25 +1,33 @@
 """The write-ahead list of a run's parts, and how an interrupted run is put right.
 
-A part is journalled before it is published, and publishing is create-only. So a journal entry without a `published`
-mark means one of two things: the part is there, or it is not and a dead process may still be sending it. A restart
+A part is journalled before it is published, and publishing is create-only. So a journal entry without an outcome
+means one of two things: the part is there, or it is not and a dead process may still be sending it. A restart
 settles which, by publishing a valid empty part at the same path: refused, then the part is there and its units are
 done; accepted, then whatever arrives late is refused and the units are read again. The attempt to fence is itself
 recorded first, with the name of its upload, so that a second crash gets the same answer as the first would have. Two
 processes that fence the same part (one slept, and woke up without its lease) publish the one fence that is recorded.
 
+What became of a part is written down once, and only then an upload of it is given up. A store may take an upload that
+was given up for one that was completed, so a process that slept may be told that its own became visible; it finds the
+outcome written down by then, and that is what counts.
+
 How a run ends is decided once: whoever takes it up bars the decision that an earlier process may still be sending.
 
+`open/<kind>.json` says which run of a kind is open, and what that run is; at most one is. It is only ever swapped for
+the version that was read under the lease, and a run that ends leaves its name there. So a process that slept before it
+could open its run finds another version when it wakes, and cannot any more.
+
 Keys of an open run, below `open/<kind>/<run_id>/`:
-    run.json                             what the run is; written first, deleted last
     prepared-<connector>                 what a connector had learnt (encrypted)
     learnt-<number>                      what datasets had learnt from the pages of others (encrypted)
     journal/<dataset>-<part>.json        a part, its checksum, its units; create-only
-    journal/<dataset>-<part>.published   it is visible
     journal/<dataset>-<part>.fence       an empty part is being put in its place
-    journal/<dataset>-<part>.fenced      the empty part is what is visible
+    journal/<dataset>-<part>.outcome     what is visible: the part, or the empty one; create-only
+    uploads/<attempt>-<number>           an upload that was begun, so that its bytes do not stay if nobody ends it
     seal-<attempt>                       how it ends (see `seal`); empty: that attempt decides nothing any more
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
@@ -86,7 +94,30 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 EmptyPart = Callable[[str], tuple[bytes, PartSummary]]
 """The bytes of a valid part of a dataset without rows."""
 
+
+class _Slot(msgspec.Struct, frozen=True, kw_only=True):
+    """Which run of a kind is open. `last`: the run that was open before, so that no two versions are alike."""
+
+    open: RunRecord | None
+    last: str = ""
+
+
+class _Fence(msgspec.Struct, frozen=True, kw_only=True):
+    """An empty part on its way: the name of its upload, and what the manifest is to say of it."""
+
+    token: str
+    bytes: int
+    sha256: str
+
+
+class _BegunUpload(msgspec.Struct, frozen=True, kw_only=True):
+    path: str
+    token: str
+
+
 _BARRED = b""
+_PUBLISHED = b"published"
+_FENCED = b"fenced"
 
 
 class Journal:
@@ -100,8 +131,21 @@ class Journal:
         self._lease = lease
         self._root = _root(record)
         self._is_open = is_open
+        self._opening = asyncio.Lock()  # several parts may be the first
         self._attempt = 1  # how many processes have worked at the run, this one included
         self._last_part: dict[str, int] = {}  # by dataset, whether its publication succeeded or not
+        self._begun = 0  # uploads of this process
+        self._unended: dict[str, str] = {}  # path of an upload to the key that remembers it
+
+    async def begin(self, destination: Destination, path: str) -> Upload:
+        """Begin an upload whose bytes are given up by the next process if this one ends before it does so."""
+        await self._open()
+        upload = await destination.begin(path)
+        self._begun += 1
+        key = f"{self._root}/uploads/{self._attempt:04d}-{self._begun:05d}"
+        await self._state.create(key, msgspec.json.encode(_BegunUpload(path=path, token=upload.token)))
+        self._unended[path] = key
+        return upload
 
     async def publish(self, upload: Upload, entry: Entry) -> None:
         """Journal a sealed upload, then make it visible.
@@ -118,8 +162,11 @@ class Journal:
         self._lease.check()
         if not await upload.publish():
             raise LeaseLost("another run fenced this part off")
-        await self._state.create(f"{key}.published", b"")
+        if await self._outcome(key, _PUBLISHED) != _PUBLISHED:
+            raise LeaseLost("another run fenced this part off")
         self.entries.append(entry)
+        if entry.path in self._unended:
+            await self._state.delete(self._unended.pop(entry.path))
 
     async def recover(self, destination: Destination, empty: EmptyPart) -> None:
         """Settle every part of the interrupted run; afterwards `entries` holds what is visible."""
@@ -132,40 +179,72 @@ class Journal:
                 continue
             entry = msgspec.json.decode(found.data, type=Entry)
             self.entries.append(await self._settle(entry, keys, destination, empty))
+        await self.give_up_uploads(destination)
+
+    async def give_up_uploads(self, destination: Destination) -> None:
+        """Abort what earlier processes began and did not end.
+
+        Only when the outcome of every part is written down: whoever publishes what was given up may hear that it did.
+        """
+        for key in await self._state.keys(f"{self._root}/uploads/"):
+            if key.startswith(f"{self._root}/uploads/{self._attempt:04d}-"):
+                continue
+            found = await self._state.read(key)
+            if found is None:
+                continue
+            begun = msgspec.json.decode(found.data, type=_BegunUpload)
+            upload = await destination.attach(begun.path, begun.token)
+            self._lease.check()
+            await upload.abort()
+            await self._state.delete(key)
 
     async def _settle(self, entry: Entry, keys: set[str], destination: Destination, empty: EmptyPart) -> Entry:
         key = self._key(entry)
-        if f"{key}.published" in keys:
-            return entry
-        content, summary = empty(entry.dataset)
-        hollow = msgspec.structs.replace(
-            entry, rows=0, bytes=summary.bytes, sha256=summary.sha256, min_time=None, max_time=None,
-            units=(), rejected={}, fields=FieldCounts(),
-        )  # fmt: skip
-        if f"{key}.fenced" in keys:
-            return hollow
-        upload = await self._fence(key, entry.path, content, keys, destination)
-        if await upload.publish():
-            await self._state.create(f"{key}.fenced", b"")
-            return hollow
-        await self._state.create(f"{key}.published", b"")
-        # Until the mark stands, a restart has to ask this very upload again; and so has one that took the lease
-        # before it stood.
-        self._lease.check()
-        await upload.abort()
-        return entry
+        if f"{key}.outcome" in keys:
+            found = await self._state.read(f"{key}.outcome")
+            if found is None:
+                raise LeaseLost("another run finished this one")
+            outcome = found.data
+        else:
+            upload = await self._fence(key, entry, keys, destination, empty)
+            outcome = await self._outcome(key, _FENCED if await upload.publish() else _PUBLISHED)
+            if outcome == _PUBLISHED:
+                # Until the outcome stands, a restart has to ask this very upload again; and so has one that took the
+                # lease before it stood.
+                self._lease.check()
+                await upload.abort()
+        return entry if outcome == _PUBLISHED else _hollow(entry, await self._recorded_fence(key))
 
-    async def _fence(self, key: str, path: str, content: bytes, keys: set[str], destination: Destination) -> Upload:
+    async def _outcome(self, key: str, outcome: bytes) -> bytes:
+        """Write down what became of a part; what stands there, when somebody else did before."""
+        if await self._state.create(f"{key}.outcome", outcome):
+            return outcome
+        found = await self._state.read(f"{key}.outcome")
+        if found is None:
+            raise LeaseLost("another run finished this one")
+        return found.data
+
+    async def _fence(
+        self, key: str, entry: Entry, keys: set[str], destination: Destination, empty: EmptyPart
+    ) -> Upload:
+        """The one fence that is recorded; if there is none, one that is from now on."""
         if f"{key}.fence" not in keys:
-            upload = await destination.begin(path)
+            content, summary = empty(entry.dataset)
+            upload = await destination.begin(entry.path)
             await upload.write(content)
             await upload.seal()
-            if await self._state.create(f"{key}.fence", upload.token.encode()):
+            fence = _Fence(token=upload.token, bytes=summary.bytes, sha256=summary.sha256)
+            if await self._state.create(f"{key}.fence", msgspec.json.encode(fence)):
                 return upload
+            if (await self._recorded_fence(key)).token != fence.token:
+                await upload.abort()
+        return await destination.attach(entry.path, (await self._recorded_fence(key)).token)
+
+    async def _recorded_fence(self, key: str) -> _Fence:
         found = await self._state.read(f"{key}.fence")
         if found is None:
             raise LeaseLost("another run finished this one")
-        return await destination.attach(path, found.data.decode())
+        return msgspec.json.decode(found.data, type=_Fence)
 
     def next_part(self, dataset: str) -> int:
         """A part number of `dataset` that no entry uses, nor a part whose publication failed."""
@@ -230,25 +309,36 @@ class Journal:
         return None if found is None else found.data
 
     async def close(self) -> None:
-        """Forget the open run; `run.json` goes last, so that an interrupted close is continued."""
-        keys = await self._state.keys(f"{self._root}/")
-        last = f"{self._root}/run.json"
-        for key in keys:
-            if key != last:
-                await self._state.delete(key)
-        await self._state.delete(last)
+        """Forget the open run. The slot is cleared last, so that an interrupted close is continued."""
+        for key in await self._state.keys(f"{self._root}/"):
+            await self._state.delete(key)
+        slot, version = await _read_slot(self._state, self.record.kind)
+        if slot.open is not None and slot.open.run_id == self.record.run_id:
+            closed = _Slot(open=None, last=self.record.run_id)
+            await self._state.replace(_slot_key(self.record.kind), msgspec.json.encode(closed), version=version)
 
     async def _open(self) -> None:
         """Write down what the run is, before anything else of it: from now on it can be resumed.
 
         A run that ends before it has anything to keep leaves nothing behind, and the next one begins afresh.
+
+        Raises:
+            LeaseLost: another run of the kind was opened meanwhile.
         """
-        if self._is_open:
-            return
-        self._lease.check()
-        if not await self._state.create(f"{self._root}/run.json", msgspec.json.encode(self.record)):
-            raise LeaseLost("a run with this id is open already")
-        self._is_open = True
+        async with self._opening:
+            if self._is_open:
+                return
+            key = _slot_key(self.record.kind)
+            slot, version = await _read_slot(self._state, self.record.kind)
+            self._lease.check()  # after reading: whoever opens a run once the lease has passed on changes the version
+            if slot.open is not None:
+                raise LeaseLost("another run of this kind is open")
+            opened = msgspec.json.encode(_Slot(open=self.record, last=slot.last))
+            if await self._state.replace(key, opened, version=version) is None:
+                found = await self._state.read(key)
+                if found is None or found.data != opened:  # else it is our own, and the answer was lost
+                    raise LeaseLost("another run of this kind was opened meanwhile")
+            self._is_open = True
 
     @property
     def _decision_key(self) -> str:
@@ -258,16 +348,34 @@ class Journal:
         return f"{self._root}/journal/{entry.dataset}-{entry.part:05d}"
 
 
-async def open_runs(state: StateStore, kind: RunKind) -> list[RunRecord]:
-    """The interrupted runs of a kind, oldest first."""
-    records = []
-    for key in await state.keys(f"open/{kind}/"):
-        if key.endswith("/run.json"):
-            found = await state.read(key)
-            if found is not None:
-                records.append(msgspec.json.decode(found.data, type=RunRecord))
-    return sorted(records, key=lambda record: record.run_id)
+async def open_run(state: StateStore, kind: RunKind) -> RunRecord | None:
+    """The run of a kind that was begun and is not sealed, if there is one."""
+    return (await _read_slot(state, kind))[0].open
+
+
+def open_run_prefix(kind: RunKind) -> str:
+    """Below it lies what is kept of each open run of a kind: `<prefix><run id>/…`."""
+    return f"open/{kind}/"
+
+
+async def _read_slot(state: StateStore, kind: RunKind) -> tuple[_Slot, str | None]:
+    found = await state.read(_slot_key(kind))
+    if found is None:
+        return _Slot(open=None), None
+    return msgspec.json.decode(found.data, type=_Slot), found.version
+
+
+def _slot_key(kind: RunKind) -> str:
+    return f"open/{kind}.json"
 
 
 def _root(record: RunRecord) -> str:
-    return f"open/{record.kind}/{record.run_id}"
+    return f"{open_run_prefix(record.kind)}{record.run_id}"
+
+
+def _hollow(entry: Entry, fence: _Fence) -> Entry:
+    """What is visible where an empty part took the place of one."""
+    return msgspec.structs.replace(
+        entry, rows=0, bytes=fence.bytes, sha256=fence.sha256, min_time=None, max_time=None,
+        units=(), rejected={}, fields=FieldCounts(),
+    )  # fmt: skip

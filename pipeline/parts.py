@@ -150,7 +150,8 @@ class PartAssembler:
         record = self._journal.record
         number = self._journal.next_part(dataset)
         path = part_path(dataset, record.run_id, number, last_day(record.until))
-        part = _OpenPart(number, path, await self._destination.begin(path), self._encoder(dataset), self._clock())
+        upload = await self._journal.begin(self._destination, path)
+        part = _OpenPart(number, path, upload, self._encoder(dataset), self._clock())
         self._open[dataset] = part
         return part
 

@@ -207,7 +207,7 @@ class Upload(Protocol):
 
     @property
     def token(self) -> str:
-        """Names this upload to a later process (`Destination.attach`)."""
+        """Names this upload to a later process (`Destination.attach`); until it is sealed, good for `abort` only."""
         ...
 
     async def write(self, data: bytes) -> None: ...
@@ -237,7 +237,7 @@ class Destination(Protocol):
     async def begin(self, key: str) -> Upload: ...
 
     async def attach(self, key: str, token: str) -> Upload:
-        """The sealed upload an earlier process began; only `publish` and `abort` may follow."""
+        """The upload an earlier process began; only `abort` may follow, and if it was sealed `publish`."""
         ...
 
 

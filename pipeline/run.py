@@ -30,7 +30,7 @@ from pipeline.errors import (
     WindowTooLarge,
 )
 from pipeline.history import incomplete_in_a_row, sealed_run
-from pipeline.journal import Journal, RunRecord, open_runs
+from pipeline.journal import Journal, RunRecord, open_run
 from pipeline.lease import Lease, hold
 from pipeline.lessons import Lessons
 from pipeline.manifest import Manifest
@@ -126,7 +126,8 @@ async def plan_only(equipment: Equipment, request: Request) -> list[list[Unit]]:
 async def _work(equipment: Equipment, request: Request, lease: Lease) -> list[Outcome]:
     wanted = _record(equipment, request)
     outcomes = []
-    for record in await open_runs(equipment.state, request.kind):
+    record = await open_run(equipment.state, request.kind)
+    if record is not None:
         outcome = await _take_up(equipment, record, wanted, lease)
         if outcome is not None:
             outcomes.append(outcome)
@@ -145,6 +146,7 @@ async def _take_up(equipment: Equipment, record: RunRecord, wanted: RunRecord, l
     is_decided = await journal.decided() is not None  # before the history is looked at: see there
     finished = await sealed_run(equipment.state, record.run_id)
     if finished is not None:  # only forgetting it was interrupted
+        await journal.give_up_uploads(equipment.destination)
         await journal.close()
         return Outcome(record.run_id, finished) if _same_work(record, wanted) else None
     if is_decided:

@@ -215,19 +215,20 @@ async def finish_seal(
     """
     decision = msgspec.json.decode(await journal.decision(), type=_Decision)
     manifest = decode_manifest(decision.manifest)
-    await _publish(destination, fields_path(manifest.run_id), decision.fields, lease)
-    await _publish(destination, manifest_path(manifest.run_id), decision.manifest, lease)
+    await _publish(journal, destination, fields_path(manifest.run_id), decision.fields, lease)
+    await _publish(journal, destination, manifest_path(manifest.run_id), decision.manifest, lease)
     lease.check()
     if watermarks is not None:
         await watermarks.advance(vault.open(decision.watermarks).items())
     await remember_fields(state, manifest.run_id, decision.fields)
     await remember_run(state, manifest.run_id, decision.manifest)
+    await journal.give_up_uploads(destination)
     await journal.close()
     return manifest
 
 
-async def _publish(destination: Destination, path: str, content: bytes, lease: Lease) -> None:
-    upload = await destination.begin(path)
+async def _publish(journal: Journal, destination: Destination, path: str, content: bytes, lease: Lease) -> None:
+    upload = await journal.begin(destination, path)
     await upload.write(content)
     await upload.seal()
     lease.check()

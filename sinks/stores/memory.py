@@ -143,6 +143,27 @@ class MemoryStore:
         await self._hook(Step(action, key, "after"))
 
 
+class MemoryReader:
+    """What a reader of a bucket sees."""
+
+    def __init__(self, bucket: MemoryBucket) -> None:
+        self._objects = bucket.objects
+
+    async def keys(self, prefix: str) -> list[str]:
+        """All keys that start with `prefix`, sorted."""
+        check_prefix(prefix)
+        return sorted(key for key in self._objects if key.startswith(prefix))
+
+    async def read(self, key: str, *, start: int, count: int) -> bytes | None:
+        """At most `count` bytes from byte `start` on; None: no such object."""
+        check_key(key)
+        found = self._objects.get(key)
+        return None if found is None else found[start : start + count]
+
+    async def close(self) -> None:
+        """The bucket stays."""
+
+
 class MemoryUpload:
     """Bytes on their way to a bucket."""
 
@@ -155,7 +176,7 @@ class MemoryUpload:
     async def write(self, data: bytes) -> None:
         """Append `data`."""
         async with self._store.step("write", self.key):
-            staged = self._bucket.staged[self.token]
+            staged = self._staged()
             if staged.sealed:
                 raise ValueError("a sealed or attached upload takes no more bytes")
             staged.data += data
@@ -163,7 +184,7 @@ class MemoryUpload:
     async def seal(self) -> None:
         """Everything written is kept."""
         async with self._store.step("seal", self.key):
-            self._bucket.staged[self.token].sealed = True
+            self._staged().sealed = True
 
     async def publish(self) -> bool:
         """Make the object visible; False when another upload did."""
@@ -172,9 +193,7 @@ class MemoryUpload:
                 raise StoreRefused("an upload that was given up cannot be published any more")
             if self.key in self._bucket.objects:
                 return self._bucket.published_by.get(self.key) == self.token
-            staged = self._bucket.staged.get(self.token)
-            if staged is None:
-                raise StoreRefused("a staged upload was removed by somebody else")
+            staged = self._staged()
             if not staged.sealed:
                 raise ValueError("an upload is sealed before it is published")
             del self._bucket.staged[self.token]
@@ -188,3 +207,9 @@ class MemoryUpload:
             if self._bucket.published_by.get(self.key) != self.token:
                 self._bucket.given_up.add(self.token)
             self._bucket.staged.pop(self.token, None)
+
+    def _staged(self) -> _Staged:
+        staged = self._bucket.staged.get(self.token)
+        if staged is None:
+            raise StoreRefused("a staged upload was removed by somebody else")
+        return staged

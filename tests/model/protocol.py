@@ -16,14 +16,19 @@ ROWS_OF = {unit: frozenset({f"{unit}-a", f"{unit}-b"}) for unit in UNITS}
 class Safeguard(StrEnum):
     """What the protocol rests on. The model can do without each of them, and must then break a promise."""
 
+    ONE_SLOT = auto()  # which run is open stands in one place, swapped for the version that was read
+    SLOT_READ_FIRST = auto()  # that version is read before the lease is looked at, not after
+    SLOT_KEEPS_LAST = auto()  # a run that ends leaves its name there, so that no version comes back
     LEASE_CHECK = auto()  # the lease is looked at before anything becomes visible, and nothing else comes between
     JOURNAL_FIRST = auto()  # a part is journalled before it is published
     JOURNAL_CREATE_ONLY = auto()  # a journal entry of another exporter is never overwritten
     PUBLISH_CREATE_ONLY = auto()  # a published object is never overwritten
-    MARK_AFTER_PUBLISHING = auto()  # `published` is written when the publication was answered
+    MARK_AFTER_PUBLISHING = auto()  # the outcome of a part is written down when its publication was answered
     WHOLE_UNITS = auto()  # a unit lies in one part
     FENCE = auto()  # a unit of an unsettled part is read again only when an empty part has taken its place
     FENCE_RECORDED = auto()  # the name of the fence's upload is written down before it is published
+    ONE_OUTCOME = auto()  # what became of a part is written down once, and that counts, whatever was heard since
+    GIVEN_UP_LAST = auto()  # the upload of a dead exporter is given up when the outcome of its part is written down
     FENCE_SHARED = auto()  # whoever finds another's fence recorded publishes that one
     MARK_BEFORE_ABORT = auto()  # a refused fence is given up when its answer is written down and the lease still held
     MANIFEST_RECORDED = auto()  # manifest and watermarks are decided in the state before anything of them is visible
@@ -36,7 +41,9 @@ class Safeguard(StrEnum):
 class Call(NamedTuple):
     """What an exporter asks of a store, of its lease (`check`), or of chance (`choose`)."""
 
-    action: Literal["create", "put", "read", "keys", "forget", "publish", "abort", "advance", "check", "choose"]
+    action: Literal[
+        "create", "swap", "put", "read", "keys", "forget", "publish", "abort", "advance", "check", "choose"
+    ]  # fmt: skip
     key: tuple[str, ...] = ()
     value: Any = None
 
@@ -55,6 +62,20 @@ class Entry(NamedTuple):
     rows: frozenset[str]
 
 
+class Slot(NamedTuple):
+    """Which run is open, if any, and which was the last."""
+
+    open: str = ""
+    last: str = ""
+
+
+class Swap(NamedTuple):
+    """What is to stand in a place of the state instead of what was read there."""
+
+    known: Any
+    new: Any
+
+
 class Seal(NamedTuple):
     """What a run ends with: the rows of each part by its number, and the units whose watermarks move."""
 
@@ -69,6 +90,8 @@ class Stop(Exception):
 Exporter = Generator[Call, Any, None]
 HOLLOW = Entry(frozenset(), frozenset())
 BARRED = ""
+PUBLISHED, FENCED = "published", "fenced"
+SLOT = ("slot",)
 
 
 class Program:
@@ -81,13 +104,36 @@ class Program:
 
     def run(self) -> Exporter:
         """Everything after the lease was taken (`pipeline.run`: `_work`)."""
-        open_runs = [key[1] for key in (yield Call("keys", ("open",))) if key[2] == "run"]
+        open_runs = yield from self._open_runs()
         for run in open_runs:
             yield from self._take_up(run)
         if not open_runs:
+            yield from self._open()
+            yield from self._work(self._me, {})
+
+    def _open_runs(self) -> Generator[Call, Any, list[str]]:
+        """The runs that were begun and are not sealed (`pipeline.journal`: `open_run`)."""
+        if Safeguard.ONE_SLOT not in self._has:
+            return [key[1] for key in (yield Call("keys", ("open",))) if key[2] == "run"]
+        slot = yield Call("read", SLOT)
+        return [slot.open] if slot is not None and slot.open else []
+
+    def _open(self) -> Exporter:
+        """`Journal._open`."""
+        if Safeguard.ONE_SLOT not in self._has:
             yield from self._check()
             yield from self._insist(Call("create", ("open", self._me, "run"), ""))
-            yield from self._work(self._me, {})
+            return
+        if Safeguard.SLOT_READ_FIRST not in self._has:
+            yield from self._check()
+        slot = yield Call("read", SLOT)
+        if Safeguard.SLOT_READ_FIRST in self._has:
+            yield from self._check()
+        if slot is not None and slot.open:
+            raise Stop
+        opened = Slot(open=self._me, last=slot.last if slot is not None else "")
+        if not (yield Call("swap", SLOT, Swap(slot, opened))) and (yield Call("read", SLOT)) != opened:
+            raise Stop
 
     def _take_up(self, run: str) -> Exporter:
         """`pipeline.run`: `_take_up`."""
@@ -136,13 +182,24 @@ class Program:
         write: Literal["create", "put"] = "create" if Safeguard.JOURNAL_CREATE_ONLY in self._has else "put"
         journal = [Call(write, (*key, "entry"), part), Call("check")]
         publication = [Call("publish", ("part", run, number), Upload(f"upload of {self._me}", part.rows))]
-        mark = Call("create", (*key, "published"), "")
         if Safeguard.MARK_AFTER_PUBLISHING not in self._has:
-            yield mark
+            yield from self._outcome(key, PUBLISHED)
         for call in journal + publication if Safeguard.JOURNAL_FIRST in self._has else publication + journal:
             yield from self._insist(call)
-        if Safeguard.MARK_AFTER_PUBLISHING in self._has:
-            yield mark
+        if Safeguard.MARK_AFTER_PUBLISHING in self._has and (yield from self._outcome(key, PUBLISHED)) != PUBLISHED:
+            raise Stop
+
+    def _outcome(self, key: tuple[str, ...], outcome: str) -> Generator[Call, Any, str]:
+        """Write down what became of a part; what counts (`Journal._outcome`)."""
+        if Safeguard.ONE_OUTCOME not in self._has:
+            yield Call("put", (*key, "outcome"), outcome)
+            return outcome
+        if (yield Call("create", (*key, "outcome"), outcome)):
+            return outcome
+        found: str | None = yield Call("read", (*key, "outcome"))
+        if found is None:
+            raise Stop
+        return found
 
     def _recover(self, run: str) -> Generator[Call, Any, dict[str, Entry]]:
         """Settle every part of an interrupted run; what is visible (`Journal.recover`)."""
@@ -152,28 +209,39 @@ class Program:
             entry = yield Call("read", ("open", run, "entries", number, "entry"))
             if entry is not None:
                 marks = {key[-1] for key in keys if key[3] == number}
+                if Safeguard.GIVEN_UP_LAST not in self._has:
+                    yield from self._give_up(run, number)
                 entries[number] = yield from self._settle(run, number, entry, marks)
+        if Safeguard.GIVEN_UP_LAST in self._has:
+            for number in entries:
+                yield from self._give_up(run, number)
         return entries
+
+    def _give_up(self, run: str, number: str) -> Exporter:
+        """Abort the upload of the exporter that began the run (`Journal.give_up_uploads`)."""
+        if run != self._me:
+            yield from self._check()
+            yield Call("abort", ("part", run, number), f"upload of {run}")
 
     def _settle(self, run: str, number: str, entry: Entry, marks: set[str]) -> Generator[Call, Any, Entry]:
         """Whether a part is there, learnt by putting an empty one in its place (`Journal._settle`)."""
         key, path = ("open", run, "entries", number), ("part", run, number)
-        if "published" in marks:
-            return entry
-        if "fenced" in marks or Safeguard.FENCE not in self._has:
+        if "outcome" in marks:
+            recorded = yield Call("read", (*key, "outcome"))
+            if recorded is None:
+                raise Stop
+            return entry if recorded == PUBLISHED else HOLLOW
+        if Safeguard.FENCE not in self._has:
             return HOLLOW
         token = yield from self._fence((*key, "fence"), marks)
-        if (yield Call("publish", path, Upload(token, frozenset()))):
-            yield Call("create", (*key, "fenced"), "")
-            return HOLLOW
-        mark, abort = Call("create", (*key, "published"), ""), Call("abort", path, token)
-        if Safeguard.MARK_BEFORE_ABORT not in self._has:
-            yield abort
-        yield mark
-        if Safeguard.MARK_BEFORE_ABORT in self._has:
+        is_fenced = yield Call("publish", path, Upload(token, frozenset()))
+        if not is_fenced and Safeguard.MARK_BEFORE_ABORT not in self._has:
+            yield Call("abort", path, token)
+        outcome = yield from self._outcome(key, FENCED if is_fenced else PUBLISHED)
+        if outcome == PUBLISHED and Safeguard.MARK_BEFORE_ABORT in self._has:
             yield from self._check()
-            yield abort
-        return entry
+            yield Call("abort", path, token)
+        return entry if outcome == PUBLISHED else HOLLOW
 
     def _fence(self, key: tuple[str, ...], marks: set[str]) -> Generator[Call, Any, str]:
         """The name of the upload to publish (`Journal._fence`)."""
@@ -224,10 +292,16 @@ class Program:
         yield from self._close(run)
 
     def _close(self, run: str) -> Exporter:
-        """Forget the run, `run.json` last (`Journal.close`)."""
+        """Forget the run, its slot last (`Journal.close`)."""
         yield Call("forget", ("open", run, "entries"))
         yield Call("forget", ("open", run, "seal"))
-        yield Call("forget", ("open", run, "run"))
+        if Safeguard.ONE_SLOT not in self._has:
+            yield Call("forget", ("open", run, "run"))
+            return
+        slot = yield Call("read", SLOT)
+        if slot is not None and slot.open == run:
+            closed = Slot(last=run) if Safeguard.SLOT_KEEPS_LAST in self._has else None
+            yield Call("swap", SLOT, Swap(slot, closed))
 
     def _check(self) -> Exporter:
         yield from self._insist(Call("check"))

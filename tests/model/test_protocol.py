@@ -12,6 +12,7 @@ from tests.model.world import Budget, State, World
 
 ALL = frozenset(Safeguard)
 MOST_STATES = 2_000_000
+LARGE = (pytest.mark.slow, pytest.mark.timeout(400))
 
 
 def searched(safeguards: frozenset[Safeguard], budget: Budget) -> Found[State]:
@@ -25,7 +26,7 @@ def searched(safeguards: frozenset[Safeguard], budget: Budget) -> Found[State]:
         pytest.param(Budget(handovers=1, late=2, retries=1, failures=1), id="one handover, and a lost reply"),
         pytest.param(Budget(handovers=2, late=2, retries=0, failures=1), id="two handovers"),
         pytest.param(Budget(handovers=1, late=99, retries=0, failures=1), id="one handover, and awake for long"),
-        pytest.param(Budget(handovers=2, late=1, retries=1, failures=1), id="everything", marks=pytest.mark.slow),
+        pytest.param(Budget(handovers=2, late=1, retries=1, failures=1), id="everything", marks=LARGE),
     ],
 )
 def test_with_all_safeguards_no_promise_can_be_broken(budget: Budget) -> None:
@@ -33,7 +34,7 @@ def test_with_all_safeguards_no_promise_can_be_broken(budget: Budget) -> None:
     found = searched(ALL, budget)
 
     assert found.violation is None, str(found)
-    assert found.states > 50_000, "the search has to reach something"
+    assert found.states > 40_000, "the search has to reach something"
 
 
 @pytest.mark.parametrize("missing", Safeguard)

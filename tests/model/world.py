@@ -10,15 +10,27 @@ Between two calls of an exporter anything may happen:
 - units cannot be read.
 
 What the stores promise (`pipeline.ports`) is assumed here and proven by the contract tests. Clocks are assumed to
-agree. The promises are made for each run: two runs may hold the same rows, when an exporter opened its run so late that
-another one had begun by then; nothing is lost by that, and a reader takes the rows of the later run.
+agree.
 """
 
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from tests.model.protocol import ROWS_OF, UNITS, Call, Entry, Program, Safeguard, Seal, Stop, Upload
+from tests.model.protocol import (
+    ROWS_OF,
+    SLOT,
+    UNITS,
+    Call,
+    Entry,
+    Program,
+    Safeguard,
+    Seal,
+    Slot,
+    Stop,
+    Swap,
+    Upload,
+)
 
 EXPORTERS = "ABC"  # started in this order
 AFTERWARDS = "WXYZ"  # these run alone and undisturbed, to see what the next nights would make of a state
@@ -74,7 +86,9 @@ class Store:
 
     @cached_property
     def open_runs(self) -> list[str]:
-        return [key[1] for key in self.held if key[0] == "open" and key[2] == "run"]
+        slot = self.held.get(SLOT) or Slot()
+        in_slot = [slot.open] if slot.open else []
+        return [key[1] for key in self.held if key[0] == "open" and key[2] == "run"] + in_slot
 
     @property
     def is_done(self) -> bool:
@@ -86,12 +100,19 @@ class Store:
         """Which promise is broken for somebody who looks at the stores now."""
         parts = {key[1:]: upload.content for key, upload in self.held.items() if key[0] == "part"}
         manifests = {key[1]: dict(upload.content.parts) for key, upload in self.held.items() if key[0] == "manifest"}
+        if len(self.open_runs) > 1:
+            return "two runs are open at once"
+        if any(run < sealed for run in self.open_runs for sealed in manifests):
+            return "a run is open that began before one that is sealed"
+        every = [row for content in parts.values() for row in content]
         for run in sorted({run for run, _ in parts}):
             rows = [row for (of, _), content in parts.items() if of == run for row in content]
             if len(rows) > len(set(rows)):
                 return f"a row twice within run {run}"
             if any(len(of_unit & set(rows)) == 1 for of_unit in ROWS_OF.values()):
                 return f"half a unit in run {run}"
+        if len(every) > len(set(every)):
+            return "a row in two runs"
         for run, listed in manifests.items():
             if listed != {number: content for (of, number), content in parts.items() if of == run}:
                 return f"the manifest of run {run} does not list what is visible"
@@ -105,13 +126,16 @@ def _applied(held: dict[Key, Any], call: Call, *, create_only: bool) -> tuple[di
     key, value = call.key, call.value
     answer: Any = True
     match call.action:
+        case "publish":
+            answer = _publish(held, key, value, create_only=create_only)
         case "read":
             answer = held.get(key)
         case "keys":
             answer = tuple(sorted(each for each in held if each[: len(key)] == key))
         case "create":
-            answer = key not in held
-            held.setdefault(key, value)
+            answer = _swap(held, key, Swap(None, value))
+        case "swap":
+            answer = _swap(held, key, value)
         case "put":
             held[key] = value
         case "forget":
@@ -120,12 +144,21 @@ def _applied(held: dict[Key, Any], call: Call, *, create_only: bool) -> tuple[di
             held[key] = held.get(key, frozenset()) | value
         case "abort":
             held["aborted", *key, value] = True
-        case "publish":
-            if key not in held or not create_only:
-                held[key] = value
-            # An S3 upload that was given up cannot be told from one that was completed.
-            answer = held[key].token == value.token or ("aborted", *key, value.token) in held
     return held, answer
+
+
+def _swap(held: dict[Key, Any], key: Key, value: Swap) -> bool:
+    if held.get(key) != value.known:
+        return False
+    held[key] = value.new
+    return True
+
+
+def _publish(held: dict[Key, Any], key: Key, value: Upload, *, create_only: bool) -> bool:
+    if key not in held or not create_only:
+        held[key] = value
+    # An S3 upload that was given up cannot be told from one that was completed.
+    return held[key].token == value.token or ("aborted", *key, value.token) in held
 
 
 class Budget(NamedTuple):
@@ -133,7 +166,7 @@ class Budget(NamedTuple):
 
     handovers: int = 2  # the lease passes from an exporter that has not ended
     late: int = 3  # steps of exporters whose lease has passed on
-    retries: int = 1  # a creation took effect, but its repetition is told that the key is taken
+    retries: int = 1  # a creation or a swap took effect, but its repetition is told that it did not
     failures: int = 1  # units cannot be read
 
 
@@ -205,7 +238,7 @@ class World:
         store, answer = state.store.applied(call, create_only=self._create_only)
         after = state._replace(store=store)
         yield f"{step} -> {shown(answer)}", self._told(after, running, answer)
-        if call.action == "create" and answer and state.budget.retries:
+        if call.action in {"create", "swap"} and answer and state.budget.retries:
             after = after._replace(budget=state.budget._replace(retries=state.budget.retries - 1))
             yield f"{step} -> done, but a repetition hears: no", self._told(after, running, False)
 
@@ -261,6 +294,10 @@ def shown(value: Any) -> str:
             return f"{value.token}: {shown(value.content)}"
         case Entry():
             return shown(value.rows)
+        case Swap():
+            return f"{shown(value.known)} by {shown(value.new)}"
+        case Slot():
+            return f"open: {value.open or 'none'}, last: {value.last or 'none'}"
         case Seal():
             return f"[{', '.join(f'part {number} {shown(rows)}' for number, rows in sorted(value.parts))}]"
         case frozenset() | tuple():
