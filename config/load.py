@@ -17,7 +17,7 @@ from config.checks import cross_faults, file_faults, privacy_faults, secret_faul
 from config.faults import Fault, SettingsError, unknown_key
 from config.fields import Group, ReadContext
 from config.keys import ROOT, keys_of, resolve_folded, resolve_location
-from config.model import Privacy, RuleOptions, Settings
+from config.model import Privacy, ReaderSettings, RuleOptions, Settings
 from config.secrets import SecretReader
 from config.yaml_text import YamlFaultError, parse_yaml
 
@@ -78,12 +78,32 @@ def load_rule_options(
     Raises SettingsError with all faults of that part.
     """
     sources = _Sources(path, environ=environ, overrides=overrides)
-    section = sources.section("privacy")
-    only_secrets = keys_of((Privacy,)).keys() - keys_of((RuleOptions,)).keys()
-    if isinstance(section, dict):
-        section = {key: value for key, value in section.items() if key not in only_secrets}
+    section = _without_secrets(sources.section("privacy"))
     options, faults = _validated(RuleOptions, section, base_dir=sources.base_dir, at=("privacy",))
     return _or_raise(options, sources.faults_of("privacy") + faults)
+
+
+def load_reader_settings(
+    path: Path | None, *, environ: Mapping[str, str], overrides: Mapping[str, object] = NO_OVERRIDES
+) -> ReaderSettings:
+    """What reading an export takes: `destination`, `storage`, and `privacy` without its secrets; others are ignored.
+
+    Raises SettingsError with all faults of that part.
+    """
+    sources = _Sources(path, environ=environ, overrides=overrides)
+    sections = {key: sources.values[key] for key in keys_of((ReaderSettings,)) if key in sources.values}
+    if "privacy" in sections:
+        sections["privacy"] = _without_secrets(sections["privacy"])
+    settings, faults = _validated(ReaderSettings, sections, base_dir=sources.base_dir)
+    faults += file_faults(sections, base_dir=sources.base_dir, privacy_only=True)
+    return _or_raise(settings, sources.faults_of("destination", "storage", "privacy") + faults)
+
+
+def _without_secrets(privacy: Any) -> Any:
+    only_secrets = keys_of((Privacy,)).keys() - keys_of((RuleOptions,)).keys()
+    if not isinstance(privacy, dict):
+        return privacy
+    return {key: value for key, value in privacy.items() if key not in only_secrets}
 
 
 class _Sources:
@@ -103,10 +123,10 @@ class _Sources:
         section = self.values.get(name)
         return {} if section is None else section
 
-    def faults_of(self, section: str) -> list[Fault]:
-        """The faults that matter when only `section` is used: its own, and sections nobody knows."""
+    def faults_of(self, *sections: str) -> list[Fault]:
+        """The faults that matter when only these sections are used: their own, and sections nobody knows."""
         known = keys_of(ROOT)
-        own = [fault for fault in self.faults if fault.path.split(".")[0] not in known.keys() - {section}]
+        own = [fault for fault in self.faults if fault.path.split(".")[0] not in known.keys() - set(sections)]
         return own + [unknown_key(key, known) for key in self.values if key not in known]
 
     def _apply_environment(self, environ: Mapping[str, str]) -> None:

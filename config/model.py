@@ -303,3 +303,11 @@ class Settings(Group):
         """How `connector` proves who it is: its own keys first, then the common ones."""
         options = self.connectors.get(connector)
         return combine(self.auth, options.auth if options else None)
+
+
+class ReaderSettings(Group):
+    """What somebody needs who only reads what was exported: the place, how to reach it, which rules apply."""
+
+    destination: Place
+    storage: Storage = Storage()
+    privacy: RuleOptions = RuleOptions()

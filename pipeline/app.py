@@ -16,7 +16,7 @@ from config.auth import EffectiveAuth
 from config.changed_defaults import relied_upon
 from config.clouds import CLOUDS
 from config.identity import run_scope_fingerprint
-from config.model import ConnectorName, Privacy, Settings
+from config.model import ConnectorName, Privacy, RuleOptions, Settings
 from config.permissions import DIRECTORY, GROUP_DATASETS
 from config.secrets import SecretReader
 from connectors.graph.auth import Tokens
@@ -33,7 +33,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.model import Principal, RunKind
 from pipeline.operator_files import OperatorFiles, load_operator_files
 from pipeline.parts import Blocking
-from pipeline.ports import Clock, Connector, Learning, Preparation, Source, StateStore
+from pipeline.ports import Clock, Connector, Learning, Preparation, Source
 from pipeline.progress import Progress
 from pipeline.reading import Sanitizer
 from pipeline.sanitize.columnar import ColumnarSanitizer
@@ -58,7 +58,7 @@ from pipeline.watermarks import Watermarks
 from sinks.parquet.part import PartFormat
 from sinks.parquet.schema import part_schema
 from sinks.snapshot import StateVault, derive_key
-from sinks.stores.registry import open_destination, open_state
+from sinks.stores.registry import OpenState, open_destination, open_state
 
 # The dataset whose `id` says how an owner of this kind is treated.
 _OWNER_DATASETS: Mapping[Owner, str] = {
@@ -193,7 +193,7 @@ async def equip(
                 source.dataset: _sanitizer(source, rules, operators, settings.privacy.profile, treatments)
                 for source in sources
             },
-            guards=_guards(settings, used, rules, directory),
+            guards=build_guards(settings.privacy, used, rules, directory),
             directory=directory,
             fields_file=lambda run_id, counts: fields_file(
                 used, counts, run_id=run_id, profile=settings.privacy.profile, rules_fingerprint=fingerprint
@@ -214,8 +214,8 @@ async def equip(
 
 
 @asynccontextmanager
-async def open_memory(settings: Settings, reader: SecretReader) -> AsyncIterator[tuple[StateStore, Watermarks]]:
-    """The state alone, for commands that only look at it."""
+async def open_memory(settings: Settings, reader: SecretReader) -> AsyncIterator[tuple[OpenState, Watermarks]]:
+    """The state alone, for commands that ask nobody else."""
     state = open_state(settings.state, settings.storage)
     try:
         salt = reader.read(settings.privacy.salt)
@@ -412,17 +412,18 @@ def _owner_rule(rules: Mapping[str, DatasetRules], dataset: str) -> FieldRule | 
     return next(rule for rule in rules[_OWNER_DATASETS[kind]].fields if rule.path == "id")
 
 
-def _guards(
-    settings: Settings,
+def build_guards(
+    options: RuleOptions,
     used: Mapping[str, DatasetRules],
     rules: Mapping[str, DatasetRules],
     directory: DirectoryIndex,
 ) -> dict[str, EgressGuard]:
-    forms = TokenForms(domains=settings.privacy.email_domains, group_original=settings.privacy.group_original)
+    """A guard for each dataset that is used; `rules` has also those that say how owners are treated."""
+    forms = TokenForms(domains=options.email_domains, group_original=options.group_original)
     return {
         dataset: EgressGuard(
             rule_set,
-            profile=settings.privacy.profile,
+            profile=options.profile,
             directory=directory,
             forms=forms,
             owner=_owner_rule(rules, dataset),

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from pipeline.errors import FailReason
 from pipeline.journal import RunRecord, open_run
+from pipeline.lease import HeldLease, held_lease
 from pipeline.manifest import Manifest, decode_manifest
 from pipeline.model import RunKind
 from pipeline.ports import StateStore
@@ -15,8 +16,9 @@ RUNS_LOOKED_AT = 10  # backfills among them
 
 @dataclass(frozen=True, slots=True)
 class StateSummary:
-    """`runs` newest first; `watermarks` by dataset, one instant for each principal."""
+    """`runs` newest first; `working`: leases that are held; `watermarks` by dataset, one instant for each principal."""
 
+    working: dict[RunKind, HeldLease] = field(default_factory=dict)
     runs: list[Manifest] = field(default_factory=list)
     open_runs: list[RunRecord] = field(default_factory=list)
     watermarks: dict[str, list[datetime]] = field(default_factory=dict)
@@ -44,6 +46,11 @@ async def sealed_run(state: StateStore, run_id: str) -> Manifest | None:
     return None if found is None else decode_manifest(found.data)
 
 
+async def history_ids(state: StateStore) -> list[str]:
+    """The ids of all sealed runs, oldest first."""
+    return [key.removeprefix("history/").removesuffix(".json") for key in await state.keys("history/")]
+
+
 async def sealed_runs(state: StateStore, *, limit: int) -> list[Manifest]:
     """The manifests of the last `limit` runs, newest first."""
     keys = await state.keys("history/")
@@ -64,8 +71,8 @@ def _incomplete(manifest: Manifest) -> frozenset[Key]:
     return frozenset((line.dataset, line.principal) for line in lines if line.principal is not None)
 
 
-async def summarise(state: StateStore, known: Watermarks, *, runs: int) -> StateSummary:
-    """The last `runs` runs, every open one, and all watermarks.
+async def summarise(state: StateStore, known: Watermarks, *, runs: int, now: datetime) -> StateSummary:
+    """Who is at work, the last `runs` runs, every open one, and all watermarks.
 
     Raises:
         ConfigurationError: the watermarks were sealed under another salt.
@@ -74,6 +81,10 @@ async def summarise(state: StateStore, known: Watermarks, *, runs: int) -> State
     for (dataset, _), instant in (await known.load()).items():
         watermarks.setdefault(dataset, []).append(instant)
     unfinished = [await open_run(state, kind) for kind in RunKind]
+    leases = {kind: await held_lease(state, kind, now=now) for kind in RunKind}
     return StateSummary(
-        await sealed_runs(state, limit=runs), [record for record in unfinished if record is not None], watermarks
+        working={kind: lease for kind, lease in leases.items() if lease is not None},
+        runs=await sealed_runs(state, limit=runs),
+        open_runs=[record for record in unfinished if record is not None],
+        watermarks=watermarks,
     )

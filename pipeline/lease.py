@@ -11,6 +11,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -98,6 +99,26 @@ class Lease:
             await self._state.replace(self._key, msgspec.json.encode(record), version=self._version)
 
 
+@dataclass(frozen=True, slots=True)
+class HeldLease:
+    """Who is at work."""
+
+    host: str
+    since: datetime
+    until: datetime
+
+
+async def held_lease(state: StateStore, kind: RunKind, *, now: datetime) -> HeldLease | None:
+    """The lease of a kind as somebody holds it, None when it is free. Needs the right to read only."""
+    found = await state.read(_key(kind))
+    if found is None:
+        return None
+    record = msgspec.json.decode(found.data, type=_Record)
+    if record.until <= now or record.holder.is_gone():
+        return None
+    return HeldLease(record.holder.host, record.since, record.until)
+
+
 @asynccontextmanager
 async def hold(state: StateStore, kind: RunKind, *, clock: Clock) -> AsyncIterator[Lease]:
     """Hold the lease of `kind`; the caller keeps it alive with `Lease.keep`.
@@ -113,7 +134,7 @@ async def hold(state: StateStore, kind: RunKind, *, clock: Clock) -> AsyncIterat
 
 
 async def _acquire(state: StateStore, kind: RunKind, clock: Clock) -> Lease:
-    key = f"leases/{kind}.json"
+    key = _key(kind)
     now = clock()
     record = _Record(kind, secrets.token_hex(4), Holder.current(), now, now + LEASE_LIFETIME)
     found = await state.read(key)
@@ -127,6 +148,10 @@ async def _acquire(state: StateStore, kind: RunKind, clock: Clock) -> Lease:
     if version is None:
         raise LeaseHeld(kind=kind, holder="a run that started this moment", since=now, until=record.until)
     return Lease(state, key, record, version, clock)
+
+
+def _key(kind: RunKind) -> str:
+    return f"leases/{kind}.json"
 
 
 def _machine() -> str:

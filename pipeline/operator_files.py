@@ -8,8 +8,8 @@ from pathlib import Path
 from config.model import ConnectorName
 from pipeline.errors import ConfigurationError
 from pipeline.sanitize.grammar import load_rest_rules
-from pipeline.sanitize.graph_paths import SHAPES
-from pipeline.sanitize.operator_rules import OperatorDataset, lost_keys, operator_dataset
+from pipeline.sanitize.graph_paths import SHAPES, endpoint_for
+from pipeline.sanitize.operator_rules import OperatorDataset, effective_rules, lost_keys, operator_dataset
 from pipeline.sanitize.pseudonym import Pseudonymizer
 from pipeline.sanitize.rules import DatasetRules
 
@@ -65,6 +65,22 @@ def load_operator_files(
     if faults:
         raise ConfigurationError(*faults)
     return OperatorFiles(datasets, digests, uncovered)
+
+
+def operator_rules(paths: Mapping[ConnectorName, Path], rules: Mapping[str, DatasetRules]) -> dict[str, DatasetRules]:
+    """What the files at `paths` make of each dataset's rules; takes no salt, and sanitizes nothing.
+
+    Raises:
+        ConfigurationError: a file cannot be read or used; every fault with its line.
+    """
+    decided: dict[str, DatasetRules] = {}
+    for connector, path in paths.items():
+        file = load_rest_rules(read_rules_file(path), name=str(path))
+        for rule_set in rules.values():
+            endpoint = endpoint_for(file, rule_set.dataset) if rule_set.connector == connector else None
+            if endpoint is not None:
+                decided[rule_set.dataset] = effective_rules(rule_set, endpoint, source=str(path))
+    return decided
 
 
 def read_rules_file(path: Path) -> bytes:

@@ -241,6 +241,21 @@ class Destination(Protocol):
         ...
 
 
+class DestinationReader(Protocol):
+    """The bucket as its consumer sees it: the rights to list and to read are all that is needed.
+
+    Every method raises StoreRefused (a right is missing) or StoreUnavailable (try later).
+    """
+
+    async def keys(self, prefix: str) -> list[str]:
+        """All keys that start with `prefix`, sorted; what is not published yet is not among them."""
+        ...
+
+    async def read(self, key: str, *, start: int, count: int) -> bytes | None:
+        """At most `count` bytes of an object from byte `start` on, fewer only at its end; None: no such object."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class PartSummary:
     """What the manifest says of a part, before it has a place."""

@@ -39,6 +39,7 @@ class Watermarks:
     def __init__(self, state: StateStore, vault: Vault, *, salt_fingerprint: str) -> None:
         self._state = state
         self._vault = vault
+        self.salt_fingerprint = salt_fingerprint
         self._key = f"watermarks/{salt_fingerprint}"
 
     async def load(self) -> dict[Key, datetime]:

@@ -92,6 +92,8 @@ def leave(error: BaseException) -> NoReturn:
         say(cause)
     else:
         _print_bug(cause)
+    for note in getattr(cause, "__notes__", ()):
+        say(note)
     raise SystemExit(code)
 
 

@@ -18,7 +18,7 @@ from pipeline.cli.display import live_progress
 from pipeline.cli.settings import load
 from pipeline.cli.summary import print_outcomes, print_plan
 from pipeline.errors import ConfigurationError
-from pipeline.exits import Exit, exit_of_outcomes
+from pipeline.exits import Exit, exit_of_error, exit_of_outcomes
 from pipeline.model import RunKind, Unit
 from pipeline.progress import Progress
 from pipeline.run import Outcome, Request, export, plan_only
@@ -127,7 +127,7 @@ def _export(
     log = options.logger()
     progress = Progress()
     work = _work(settings, reader, request, connectors, deadline, log=log, progress=progress, dry_run=dry_run)
-    with live_progress(progress, shown=options.show_progress):
+    with live_progress(progress, shown=options.show_progress), _what_a_refusal_leaves(request.kind):
         done = asyncio.run(work)
     if isinstance(done, Planned):
         print_plan(out(), done.groups)
@@ -162,6 +162,18 @@ async def _work(
             if dry_run:
                 return Planned(await plan_only(equipment, request))
             return await export(equipment, request)
+
+
+@contextmanager
+def _what_a_refusal_leaves(kind: RunKind) -> Iterator[None]:
+    """Say with a refusal that nothing is lost by it."""
+    try:
+        yield
+    except (Exception, BaseExceptionGroup) as error:
+        code, cause = exit_of_error(error)
+        if code is Exit.REFUSED:
+            cause.add_note(f"What was published so far stays valid. Mend this; the next {kind} continues from there.")
+        raise
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from pipeline.cli import sanitize as sanitize_command
 from pipeline.cli import schema as schema_command
 from pipeline.cli import setup as setup_command
 from pipeline.cli import status as status_command
+from pipeline.cli import verify as verify_command
 from pipeline.cli.console import Globals, LogLevel, hoist, leave
 from pipeline.doctor import Examination
 from pipeline.telemetry import LogFormat
@@ -191,12 +192,31 @@ def backfill(
 
 
 @app.command()
-def status(context: typer.Context) -> None:
+def status(
+    context: typer.Context,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Remove from the state what nothing refers to, and say what that was.")
+    ] = False,
+) -> None:
     """Show the last runs, and how far each dataset lags behind.
 
     Example: m365-export status
     """
-    raise typer.Exit(status_command.status(context.obj))
+    raise typer.Exit(status_command.clean(context.obj) if clean else status_command.status(context.obj))
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    run_id: Annotated[str | None, typer.Argument(metavar="[RUN_ID]", help="The last sealed run by default.")] = None,
+) -> None:
+    """Read a run's parts again and compare them with its manifest; the right to read the destination is enough.
+
+    Exit 0: everything is as the manifest says. Exit 4: it is not, with a line for each difference.
+
+    Example: m365-export verify 20261119T020000Z-1f3a
+    """
+    raise typer.Exit(verify_command.verify(context.obj, run_id=run_id))
 
 
 @app.command()

@@ -22,16 +22,26 @@ def settings_file(options: Globals) -> Path | None:
     return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
 
 
-def load(options: Globals, overrides: Mapping[str, object] = {}) -> tuple[Settings, SecretReader]:
-    """The checked settings and the reader that holds their secrets.
+def existing_settings_file(options: Globals) -> Path | None:
+    """As `settings_file`, for commands that cannot do without settings.
 
     Raises:
-        SettingsError: with every fault of the settings.
+        ConfigurationError: neither a file nor the environment has any.
     """
     path = settings_file(options)
     if path is None and not any(name.startswith("M365_EXPORT__") for name in os.environ):
         raise ConfigurationError(
             "no settings: there is no ./m365-export.yaml; name a file with --config or M365_EXPORT_CONFIG"
         )
+    return path
+
+
+def load(options: Globals, overrides: Mapping[str, object] = {}) -> tuple[Settings, SecretReader]:
+    """The checked settings and the reader that holds their secrets.
+
+    Raises:
+        SettingsError: with every fault of the settings.
+    """
+    path = existing_settings_file(options)
     reader = SecretReader(environ=os.environ)
     return load_settings(path, environ=os.environ, overrides=overrides, reader=reader), reader

@@ -1,7 +1,8 @@
-"""`status`: the last runs, and how far each dataset lags behind."""
+"""`status`: who is at work, the last runs, how far each dataset lags behind; `--clean` tidies the state."""
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 
 from rich.console import Console
@@ -11,10 +12,13 @@ from config.instants import format_instant
 from config.model import Settings
 from config.secrets import SecretReader
 from pipeline.app import open_memory, utc_now
+from pipeline.clean import clean as remove_unreferenced
 from pipeline.cli.console import Globals, out
 from pipeline.cli.settings import load
 from pipeline.exits import Exit
 from pipeline.history import StateSummary, summarise
+from pipeline.lease import hold
+from pipeline.model import RunKind
 
 RUNS_SHOWN = 10
 
@@ -26,15 +30,41 @@ def status(options: Globals) -> Exit:
     return Exit.COMPLETE
 
 
+def clean(options: Globals) -> Exit:
+    """Remove what nothing refers to. Refused, with exit 6, while a run of any kind is at work."""
+    settings, reader = load(options)
+    removed = asyncio.run(_clean(settings, reader))
+    for key in removed:
+        out().print(f"removed: {key}", markup=False)
+    out().print(f"{len(removed):,} objects removed from {settings.state}", markup=False)
+    return Exit.COMPLETE
+
+
 async def _summary(settings: Settings, reader: SecretReader) -> StateSummary:
     async with open_memory(settings, reader) as (state, watermarks):
-        return await summarise(state, watermarks, runs=RUNS_SHOWN)
+        return await summarise(state, watermarks, runs=RUNS_SHOWN, now=utc_now())
+
+
+async def _clean(settings: Settings, reader: SecretReader) -> list[str]:
+    async with AsyncExitStack() as stack:
+        state, watermarks = await stack.enter_async_context(open_memory(settings, reader))
+        await state.prove()
+        leases = [await stack.enter_async_context(hold(state, kind, clock=utc_now)) for kind in RunKind]
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        for lease in leases:
+            stack.callback(tasks.create_task(lease.keep()).cancel)
+        return await remove_unreferenced(state, leases, salt_fingerprint=watermarks.salt_fingerprint, now=utc_now())
 
 
 def _print(console: Console, summary: StateSummary, *, now: datetime) -> None:
-    if not summary.runs and not summary.open_runs:
+    if not summary.runs and not summary.open_runs and not summary.working:
         console.print("no run yet")
-    for record in summary.open_runs:
+    open_runs = {record.kind: record for record in summary.open_runs}
+    for kind, lease in summary.working.items():
+        what = f"{kind} {open_runs.pop(kind).run_id}" if kind in open_runs else kind
+        since, until = format_instant(lease.since), format_instant(lease.until)
+        console.print(f"running: {what} on {lease.host} since {since} (lease until {until})")
+    for record in open_runs.values():
         console.print(f"open: {record.kind} {record.run_id}; the next {record.kind} continues it")
     runs = Table("run", "kind", "status", "window", "rows", "skipped", "failed", "unexplained", box=None)
     for manifest in summary.runs:

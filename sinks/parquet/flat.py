@@ -29,6 +29,35 @@ def flat_table(table: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=flat_schema(table.schema))
 
 
+def nested_table(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows of the flat layout with the nested columns of `schema` again; points in time remain text.
+
+    Raises:
+        pa.ArrowInvalid: a text does not hold what its column is to have.
+    """
+    columns = [
+        _parsed(table[field.name], field.type) if pa.types.is_nested(field.type) else table[field.name]
+        for field in schema
+    ]
+    return pa.table(columns, names=schema.names)
+
+
+def _parsed(texts: pa.ChunkedArray, of: pa.DataType) -> pa.Array:
+    try:
+        values = [None if text is None else msgspec.json.decode(text) for text in texts.to_pylist()]
+        return pa.array(values, _with_text_times(of))
+    except (msgspec.DecodeError, pa.ArrowTypeError) as error:
+        raise pa.ArrowInvalid(f"no JSON of the column's shape ({type(error).__name__})") from None
+
+
+def _with_text_times(of: pa.DataType) -> pa.DataType:
+    if pa.types.is_struct(of):
+        return pa.struct([pa.field(field.name, _with_text_times(field.type)) for field in of])
+    if pa.types.is_list(of):
+        return pa.list_(_with_text_times(of.value_type))
+    return pa.string() if pa.types.is_temporal(of) else of
+
+
 def _is_text_in_flat(of: pa.DataType) -> bool:
     return bool(pa.types.is_nested(of) or pa.types.is_temporal(of))
 

@@ -8,8 +8,8 @@ from typing import Protocol
 from config.locations import Location
 from config.model import Storage
 from pipeline.errors import StoreRefused
-from pipeline.ports import Destination, StateStore
-from sinks.stores.local import LocalDestination, LocalState
+from pipeline.ports import Destination, DestinationReader, StateStore
+from sinks.stores.local import LocalDestination, LocalReader, LocalState
 
 
 class OpenDestination(Destination, Protocol):
@@ -28,6 +28,12 @@ class OpenState(StateStore, Protocol):
     async def prove(self) -> None:
         """Try every right a run will need. Raises: StoreRefused, which says what to do; StoreUnavailable."""
         ...
+
+    async def close(self) -> None: ...
+
+
+class OpenReader(DestinationReader, Protocol):
+    """The read side of a destination, until the end of a command."""
 
     async def close(self) -> None: ...
 
@@ -51,6 +57,27 @@ def open_destination(location: Location, storage: Storage) -> OpenDestination:
                 from sinks.stores.gcs import GcsDestination  # noqa: PLC0415 - imports its SDK
 
             return GcsDestination(location, storage)
+
+
+def open_reader(location: Location, storage: Storage) -> OpenReader:
+    """The read side of the destination at `location`, which an export itself has no right to.
+
+    Raises:
+        StoreRefused: the SDK for this kind of location is not installed.
+    """
+    match location.scheme:
+        case "file":
+            return LocalReader(Path(location.path))
+        case "s3":
+            with _sdk("s3"):
+                from sinks.stores.s3 import S3Reader  # noqa: PLC0415 - imports boto3
+
+            return S3Reader(location, storage)
+        case "gs":
+            with _sdk("gcs"):
+                from sinks.stores.gcs import GcsReader  # noqa: PLC0415 - imports its SDK
+
+            return GcsReader(location, storage)
 
 
 def open_state(location: Location, storage: Storage) -> OpenState:

@@ -12,12 +12,19 @@ from botocore.config import Config
 
 from config.locations import Location
 from config.model import Storage
-from sinks.stores.local import LocalDestination, LocalState
-from sinks.stores.memory import MemoryBucket, MemoryStore
-from sinks.stores.registry import OpenDestination, OpenState, open_destination, open_state
+from sinks.stores.local import LocalDestination, LocalReader, LocalState
+from sinks.stores.memory import MemoryBucket, MemoryReader, MemoryStore
+from sinks.stores.registry import (
+    OpenDestination,
+    OpenReader,
+    OpenState,
+    open_destination,
+    open_reader,
+    open_state,
+)
 from tests.servers.gcs import StrictFront
 
-Store = TypeVar("Store", OpenDestination, OpenState)
+Store = TypeVar("Store", OpenDestination, OpenState, OpenReader)
 
 _numbers = itertools.count(1)
 
@@ -28,13 +35,16 @@ class Backend:
 
     destination: Callable[[], OpenDestination]
     state: Callable[[], OpenState]
+    reader: Callable[[], OpenReader]
     visible: Callable[[], dict[str, bytes]]  # what a reader of the destination finds, but for probes
 
 
 def memory_backend() -> Backend:
     """Two buckets in this process."""
     out, state = MemoryBucket(), MemoryBucket()
-    return Backend(lambda: MemoryStore(out), lambda: MemoryStore(state), lambda: dict(out.objects))
+    return Backend(
+        lambda: MemoryStore(out), lambda: MemoryStore(state), lambda: MemoryReader(out), lambda: dict(out.objects)
+    )
 
 
 def local_backend(stack: AsyncExitStack, tmp_path: Path) -> Backend:
@@ -47,7 +57,12 @@ def local_backend(stack: AsyncExitStack, tmp_path: Path) -> Backend:
         found = (path for path in out.rglob("*") if path.is_file() and ".staging" not in path.parts)
         return {path.relative_to(out).as_posix(): path.read_bytes() for path in found}
 
-    return Backend(lambda: _closing(stack, LocalDestination(out)), lambda: _closing(stack, LocalState(state)), visible)
+    return Backend(
+        lambda: _closing(stack, LocalDestination(out)),
+        lambda: _closing(stack, LocalState(state)),
+        lambda: _closing(stack, LocalReader(out)),
+        visible,
+    )
 
 
 def s3_backend(stack: AsyncExitStack, url: str, **settings: Any) -> Backend:
@@ -70,6 +85,7 @@ def s3_backend(stack: AsyncExitStack, url: str, **settings: Any) -> Backend:
     return Backend(
         lambda: _closing(stack, open_destination(out, storage)),
         lambda: _closing(stack, open_state(state, storage)),
+        lambda: _closing(stack, open_reader(out, storage)),
         visible,
     )
 
@@ -91,6 +107,7 @@ def gcs_backend(stack: AsyncExitStack, url: str, front: StrictFront, **settings:
     return Backend(
         lambda: _closing(stack, open_destination(out, storage)),
         lambda: _closing(stack, open_state(state, storage)),
+        lambda: _closing(stack, open_reader(out, storage)),
         visible,
     )
 

@@ -299,3 +299,32 @@ async def test_deleting_is_repeatable(backend: Backend) -> None:
 
     assert await state.keys("") == ["run/a"]
     assert await state.create("run/b/c", b"again") is True
+
+
+async def test_a_reader_sees_what_is_published_and_nothing_else(backend: Backend) -> None:
+    """Keys are listed by prefix, in order; uploads that are not published have none."""
+    destination, reader = backend.destination(), backend.reader()
+    for key in ("d/2/b.parquet", "d/10/a.parquet", "e/1.json"):
+        await (await sealed(destination, key.encode(), key)).publish()
+    await sealed(destination, b"not yet", "d/3/c.parquet")
+
+    assert await reader.keys("d/") == ["d/10/a.parquet", "d/2/b.parquet"]
+    assert await reader.keys("d/1") == ["d/10/a.parquet"]
+    assert await reader.keys("none/") == []
+    assert await reader.read("d/3/c.parquet", start=0, count=10) is None
+
+
+async def test_a_reader_reads_pieces(backend: Backend) -> None:
+    """Any piece, a shorter one at the end, none beyond it; what is not there is told from what is empty."""
+    await (await sealed(backend.destination(), b"0123456789")).publish()
+    await (await sealed(backend.destination(), b"", "empty")).publish()
+    reader = backend.reader()
+
+    assert await reader.read(KEY, start=0, count=4) == b"0123"
+    assert await reader.read(KEY, start=4, count=4) == b"4567"
+    assert await reader.read(KEY, start=8, count=4) == b"89"
+    assert await reader.read(KEY, start=10, count=4) == b""
+    assert await reader.read("empty", start=0, count=4) == b""
+    assert await reader.read("missing", start=0, count=4) is None
+    with pytest.raises(ValueError, match="key"):
+        await reader.read("../a", start=0, count=4)

@@ -97,6 +97,44 @@ def test_a_run_prints_its_result_to_stdout_and_one_json_line_per_event_to_stderr
     assert "complete" in shown.stdout
 
 
+def test_verify_tells_what_was_changed_after_a_run(served: Served, tmp_path: Path) -> None:
+    """0 while all is well, without salt or secret; 4 and a line for each difference; 2 for a run that is not there."""
+    settings = write_settings(served, tmp_path)
+    assert call("run", "--config", str(settings), "--until", "2026-03-02", served=served).returncode == 0
+
+    well = call("verify", "--config", str(settings))
+    assert (well.returncode, well.stderr) == (0, "")
+    assert "as the manifest says" in well.stdout
+
+    part = min(tmp_path.glob("data/mail_messages/*/*.parquet"))
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    run_id = part.parent.name
+    changed = call("verify", run_id, "--config", str(settings))
+    assert changed.returncode == 4, changed.stderr
+    assert f"mail_messages  mail_messages/{run_id}/{part.name}  checksum" in changed.stdout
+
+    unknown = call("verify", "20200101T000000Z-0000", "--config", str(settings))
+    assert unknown.returncode == 2
+    assert "verify" in unknown.stderr
+
+
+def test_status_clean_says_what_it_removed(served: Served, tmp_path: Path) -> None:
+    """Late writes of a process that slept are gone, each with a line; the rest stays."""
+    settings = write_settings(served, tmp_path)
+    assert call("run", "--config", str(settings), "--until", "2026-03-02", served=served).returncode == 0
+    late = tmp_path / "state" / "open" / "run" / "20200101T000000Z-0000" / "seal-0001"
+    late.parent.mkdir(parents=True)
+    late.write_bytes(b"")
+
+    done = call("status", "--clean", "--config", str(settings), served=served)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "removed: open/run/20200101T000000Z-0000/seal-0001"
+    assert not late.exists()
+
+
 def test_a_dry_run_writes_nothing(served: Served, tmp_path: Path) -> None:
     """Units are counted; no part, manifest or watermark appears."""
     settings = write_settings(served, tmp_path)
@@ -170,7 +208,7 @@ def test_the_environment_wins_over_the_file_and_flags_win_over_both(served: Serv
 def test_every_command_has_help_with_an_example() -> None:
     """`--help` of each command names its options and shows one call."""
     listing = call("--help").stdout
-    for command in ("demo", "run", "backfill", "status", "schema", "emulator", "doctor", "setup"):
+    for command in ("demo", "run", "backfill", "status", "schema", "emulator", "doctor", "setup", "verify"):
         assert command in listing
         done = call(command, "--help")
         assert done.returncode == 0

@@ -156,3 +156,20 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def keys_below(folder: Folder, prefix: str) -> list[str]:
+    """All keys that start with `prefix`, sorted; names that start with a dot are no keys. Blocks."""
+    folder.must_exist()
+    root = folder.root
+    found = []
+    for parent, folders, files in os.walk(root / prefix.rpartition("/")[0], onerror=_raise_unless_missing):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        keys = ((Path(parent) / name).relative_to(root).as_posix() for name in files)
+        found += [key for key in keys if key.startswith(prefix)]
+    return sorted(found)
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error

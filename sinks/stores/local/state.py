@@ -14,7 +14,14 @@ from typing import TypeVar
 from pipeline.ports import Versioned
 from sinks.stores.blocking import BlockingPool
 from sinks.stores.keys import check_key, check_prefix
-from sinks.stores.local.folder import CALL_DEADLINE_S, LOCK_WAIT_S, THREADS, Folder, sync_folder
+from sinks.stores.local.folder import (
+    CALL_DEADLINE_S,
+    LOCK_WAIT_S,
+    THREADS,
+    Folder,
+    keys_below,
+    sync_folder,
+)
 
 DEAD_AFTER_S = 24 * 3600  # a file that was staged longer ago belongs to a process that died
 
@@ -55,7 +62,7 @@ class LocalState:
     async def keys(self, prefix: str) -> list[str]:
         """All keys that start with `prefix`, sorted."""
         check_prefix(prefix)
-        return await self._run(lambda: _keys(self._folder, prefix))
+        return await self._run(lambda: keys_below(self._folder, prefix))
 
     async def delete(self, key: str) -> None:
         """Remove an object; a missing one is fine."""
@@ -115,22 +122,6 @@ def _read(folder: Folder, key: str) -> Versioned | None:
         folder.must_exist()
         return None
     return Versioned(data, _version(data))
-
-
-def _keys(folder: Folder, prefix: str) -> list[str]:
-    folder.must_exist()
-    root = folder.root
-    found = []
-    for parent, folders, files in os.walk(root / prefix.rpartition("/")[0], onerror=_raise_unless_missing):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        keys = ((Path(parent) / name).relative_to(root).as_posix() for name in files)
-        found += [key for key in keys if key.startswith(prefix)]
-    return sorted(found)
-
-
-def _raise_unless_missing(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise error
 
 
 def _prune(folder: Path, root: Path) -> None:
