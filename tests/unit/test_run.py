@@ -6,10 +6,13 @@ from datetime import timedelta
 import pytest
 
 from pipeline.errors import ConfigurationError, FailReason, LeaseHeld, SkipReason, UnitFailed, UnitSkipped
+from pipeline.history import summarise
 from pipeline.lease import hold
 from pipeline.manifest import Manifest, decode_manifest
 from pipeline.model import RunKind
+from pipeline.ports import StateStore
 from pipeline.run import Request, export
+from sinks.stores.memory import Step
 from tests.harness import NOW, Harness, SmallTenant
 
 RUN = Request(kind=RunKind.RUN)
@@ -182,3 +185,26 @@ async def test_another_profile_is_refused_until_it_is_accepted() -> None:
         await export(harness.equip(), RUN)
 
     await run_once(harness, Request(kind=RunKind.RUN, accept_new_pseudonyms=True))
+
+
+async def test_status_tells_a_run_that_is_at_work_from_one_that_was_interrupted() -> None:
+    """As long as its lease holds it is running; when that has expired it is open."""
+    harness = Harness(SmallTenant.with_mail(users=1, messages=2))
+    equipment = harness.equip()
+    shown: list[str] = []
+
+    async def look(step: Step) -> None:
+        if step.action == "publish" and step.when == "after" and "mail_messages" in step.key:
+            state = harness.equip().state
+            shown.extend([await status_lines(state, harness), await status_lines(state, harness, later=True)])
+
+    async def status_lines(state: StateStore, harness: Harness, *, later: bool = False) -> str:
+        now = harness.now + timedelta(hours=1) if later else harness.now
+        summary = await summarise(state, equipment.watermarks, runs=1, now=now)
+        assert [record.kind for record in summary.open_runs] == ["run"]
+        # This very process holds the lease, so nobody takes it for gone.
+        return ", ".join(f"{kind} until {lease.until:%H:%M:%S}" for kind, lease in summary.working.items())
+
+    await export(harness.equip(hook=look), RUN)
+
+    assert shown[:2] == ["run until 00:01:30", ""]
