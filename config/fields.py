@@ -30,6 +30,8 @@ from config.sizes import parse_size
 
 _GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
+_ADDRESS = re.compile(r"[^\s@]+@[^\s@]+")
+
 
 class ReadContext(TypedDict):
     """What validation needs to know besides the values."""
@@ -95,6 +97,14 @@ def _guid(value: object) -> str:
     return guid
 
 
+def _directory_name(value: object) -> str:
+    """As it was written: only the directory knows in which letter case it has it."""
+    name = _text(value)
+    if not _GUID.fullmatch(name.lower()) and not _ADDRESS.fullmatch(name):
+        raise ValueError("an object id (a GUID) or an address such as name@example.org is expected")
+    return name
+
+
 def _origin(value: object) -> str:
     """A scheme and host, without a slash at the end."""
     url = _http_url(value)
@@ -147,5 +157,6 @@ Place = Annotated[Location, PlainValidator(_location)]
 SecretRef = Annotated[SecretReference, PlainValidator(_secret_reference)]
 LocalPath = Annotated[Path, BeforeValidator(_path)]
 Guid = Annotated[str, PlainValidator(_guid)]
+DirectoryName = Annotated[str, PlainValidator(_directory_name)]
 Origin = Annotated[str, PlainValidator(_origin)]
 Endpoint = Annotated[str, PlainValidator(_endpoint)]

@@ -21,6 +21,7 @@ from config.auth import Auth, EffectiveAuth, combine
 from config.clouds import CLOUDS, CloudName
 from config.fields import (
     Count,
+    DirectoryName,
     Duration,
     Endpoint,
     Flag,
@@ -161,20 +162,20 @@ class Windows(Group):
 
 
 class Scope(Group):
-    """Whose activity is read."""
+    """Whose activity is read, of whatever time: who comes back into scope is caught up from where he was left."""
 
-    include_groups: tuple[Text, ...] = ()
-    """Only members of these groups; empty: everyone."""
-    exclude_groups: tuple[Text, ...] = ()
-    """Without members of these groups; wins over include_groups."""
-    exclude_users: tuple[Text, ...] = ()
-    """Without these users."""
+    include_groups: tuple[DirectoryName, ...] = ()
+    """Only members of these groups, by object id or address, and of groups in them; empty: everyone."""
+    exclude_groups: tuple[DirectoryName, ...] = ()
+    """Without members of these groups, nested ones too; wins over include_groups."""
+    exclude_users: tuple[DirectoryName, ...] = ()
+    """Without these users, by object id or sign-in name; wins over include_groups."""
     include_guests: Flag = False
     """Also guests of the tenant."""
     include_shared: Flag = True
-    """Also shared and resource mailboxes."""
+    """Also mail, contacts and calendars of shared, room and equipment mailboxes; false costs a request a mailbox."""
     suppress: Flag = False
-    """Also take people outside the scope out of the records of those inside."""
+    """Also take users out of scope out of the records of those inside; otherwise they are pseudonyms there."""
 
 
 class RuleFiles(Group):

@@ -16,6 +16,7 @@ from config.model import ConnectorName, Profile, Settings
 GRAPH_APP_ID = "00000003-0000-0000-c000-000000000000"  # Microsoft Graph itself, the same in every tenant and cloud
 DIRECTORY: ConnectorName = "entra-id"  # its datasets are read in every run, whichever connectors are configured
 GROUP_DATASETS = frozenset({"entra_groups", "entra_group_members"})
+SCOPE = "scope"  # no dataset: the members of the groups that `scope` names, whom every run asks for first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,13 +248,34 @@ NEEDS: tuple[Need, ...] = (
 )
 
 
+_SCOPE_NEEDS: tuple[Need, ...] = (
+    Need(
+        connector="entra-id",
+        dataset=SCOPE,
+        role="Group.ReadBasic.All",
+        instead=("GroupMember.Read.All",),
+        broader=_ANY_GROUP,
+        opens=_GROUP_CONTENT,
+    ),
+    Need(
+        connector="entra-id",
+        dataset=SCOPE,
+        role="GroupMember.ReadBasic.All",
+        instead=("GroupMember.Read.All",),
+        broader=("GroupMember.ReadWrite.All", *_ANY_GROUP),
+        opens=_GROUP_CONTENT,
+    ),
+)
+
+
 def needs_of(settings: Settings, connectors: Iterable[ConnectorName]) -> tuple[Need, ...]:
     """What `connectors` need, as these settings have them; the directory only where it is among them."""
     chosen = frozenset(connectors)
-    privacy = settings.privacy
+    privacy, scope = settings.privacy, settings.scope
+    of_scope = _SCOPE_NEEDS if scope.include_groups or scope.exclude_groups else ()
     return tuple(
         need
-        for need in NEEDS
+        for need in (*NEEDS, *of_scope)
         if need.connector in chosen
         and (need.profiles is None or privacy.profile in need.profiles)
         and (privacy.groups or need.dataset not in GROUP_DATASETS)

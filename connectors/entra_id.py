@@ -16,6 +16,8 @@ Delta queries are not used: a tenant of 100,000 users is 101 pages, and absence 
 Who is asked for a mailbox: every user but guests, whose mailbox is elsewhere. Not only enabled accounts: shared
 and room mailboxes belong to disabled ones. Not only users with an address or a licence: neither proves anything,
 so Exchange is asked, and its "no mailbox" is an expected skip. `userType` is null for some members.
+
+Users out of scope are not enumerated, and have no rows: neither as users nor as members of groups.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,7 +29,7 @@ from connectors.graph.connector import GraphConnector, Select, select_of
 from connectors.graph.limits import GROUP_MEMBERS_PAGE_ITEMS, GROUPS_PAGE_ITEMS, USERS_PAGE_ITEMS
 from connectors.graph.links import segments
 from connectors.graph.paging import Request, typed
-from connectors.graph.source import Collection, GraphSource
+from connectors.graph.source import Collection, GraphSource, no_filter
 from connectors.graph.traffic import (
     GROUP_MEMBERS_TRAFFIC,
     GROUP_TRANSITIVE_MEMBERS_TRAFFIC,
@@ -38,6 +40,7 @@ from connectors.graph.traffic import (
 from connectors.options import ConnectorOptions
 from pipeline.completeness import Method
 from pipeline.model import Page, Principal, PrincipalKind, Unit
+from pipeline.ports import RowFilter
 
 NAME = "entra-id"
 # The nightly export gives way to whatever else reads the directory.
@@ -75,15 +78,16 @@ def group_member_ids(page: Page) -> list[str]:
 def connector(client: GraphClient, *, select: Select, options: ConnectorOptions) -> GraphConnector:
     """The directory datasets."""
     collections = (
-        _users_collection(select, include_guests=options.include_guests),
+        _users_collection(select, options),
         _groups_collection(select),
-        _members_collection(select, transitive=options.transitive_members),
+        _members_collection(select, options),
         _mailbox_settings_collection(select),
     )
     return GraphConnector(NAME, [GraphSource(collection, client) for collection in collections])
 
 
-def _users_collection(select: Select, *, include_guests: bool) -> Collection:
+def _users_collection(select: Select, options: ConnectorOptions) -> Collection:
+    scope = options.scope
     request = Request(
         path=segments("users"),
         query={
@@ -98,7 +102,7 @@ def _users_collection(select: Select, *, include_guests: bool) -> Collection:
         return [
             Principal(PrincipalKind.USER, user.id)
             for user in directory_users(page)
-            if include_guests or not user.is_guest
+            if (options.include_guests or not user.is_guest) and (scope is None or scope.reads(user.id))
         ]
 
     return Collection(
@@ -108,6 +112,7 @@ def _users_collection(select: Select, *, include_guests: bool) -> Collection:
         requests=lambda _: (request,),
         roles=("User.Read.All",),
         enumerates=enumerates,
+        filters=no_filter if scope is None else lambda _: RowFilter("id", scope.has_row),
     )
 
 
@@ -133,9 +138,10 @@ def _groups_collection(select: Select) -> Collection:
     )
 
 
-def _members_collection(select: Select, *, transitive: bool) -> Collection:
-    relation = "transitiveMembers" if transitive else "members"
-    traffic = GROUP_TRANSITIVE_MEMBERS_TRAFFIC if transitive else GROUP_MEMBERS_TRAFFIC
+def _members_collection(select: Select, options: ConnectorOptions) -> Collection:
+    scope = options.scope
+    relation = "transitiveMembers" if options.transitive_members else "members"
+    traffic = GROUP_TRANSITIVE_MEMBERS_TRAFFIC if options.transitive_members else GROUP_MEMBERS_TRAFFIC
     # Members are of several kinds. `userType` belongs to users; selecting it leaves the others as they are, and an
     # application that may not read users gets ids alone.
     kept = tuple(name for name in select["entra_group_members"] if not name.startswith("@"))
@@ -156,6 +162,7 @@ def _members_collection(select: Select, *, transitive: bool) -> Collection:
         principals=PrincipalKind.GROUP,
         requests=requests,
         roles=("GroupMember.ReadBasic.All", "GroupMember.Read.All", "Group.Read.All"),
+        filters=no_filter if scope is None else lambda _: RowFilter("id", lambda id_: not scope.leaves_out(id_)),
     )
 
 

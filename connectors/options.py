@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from pipeline.scope import Scope
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectorOptions:
@@ -15,4 +17,5 @@ class ConnectorOptions:
     calendar_ahead: timedelta = timedelta(0)
     include_guests: bool = False
     transitive_members: bool = False
+    scope: Scope | None = None  # None: everybody
     mail_folders: tuple[str, ...] | None = None  # None: the whole mailbox

@@ -19,6 +19,7 @@ from config.identity import run_scope_fingerprint
 from config.model import ConnectorName, Privacy, RuleOptions, Settings
 from config.permissions import DIRECTORY, GROUP_DATASETS
 from config.secrets import SecretReader
+from connectors.entra_scope import EntraScope
 from connectors.graph.auth import Tokens
 from connectors.graph.budgets import Budgets
 from connectors.graph.client import GraphClient, Manners
@@ -52,7 +53,9 @@ from pipeline.sanitize.rules import (
     rules_fingerprint,
 )
 from pipeline.sanitize.shapes import TokenForms
+from pipeline.sanitize.suppression import Forms, SuppressingSanitizer, Suppressor
 from pipeline.sanitize.treatments import Treatments
+from pipeline.scope import Scope, Wanted
 from pipeline.telemetry import Log
 from pipeline.watermarks import Watermarks
 from sinks.parquet.part import PartFormat
@@ -106,13 +109,8 @@ def refuse_unbuilt(settings: Settings) -> None:
     Raises:
         ConfigurationError: with a fault for each such key.
     """
-    scope, telemetry = settings.scope, settings.telemetry
+    telemetry = settings.telemetry
     asked_for = {
-        "scope.include_groups": bool(scope.include_groups),
-        "scope.exclude_groups": bool(scope.exclude_groups),
-        "scope.exclude_users": bool(scope.exclude_users),
-        "scope.include_shared": not scope.include_shared,
-        "scope.suppress": scope.suppress,
         "telemetry.prometheus_port": telemetry.prometheus_port is not None,
         "telemetry.textfile": telemetry.textfile is not None,
         "telemetry.otlp_endpoint": telemetry.otlp_endpoint is not None,
@@ -149,9 +147,12 @@ async def equip(
     rules = {**built_in_rules(), **{name: each.rules for name, each in operators.datasets.items()}}
     async with AsyncExitStack() as stack:
         blocking = stack.enter_context(_worker_threads())
-        reached = await stack.enter_async_context(
-            _connectors(settings, names, reader=reader, kind=kind, rules=rules, environ=environ, manners=manners)
+        clients = await stack.enter_async_context(
+            _clients(settings, names, reader=reader, kind=kind, environ=environ, manners=manners)
         )
+        forms = Forms(pseudonymizer)
+        scope = Scope(_wanted(settings), EntraScope(list(clients.values())), forms=forms.of)
+        reached = _connectors(settings, names, clients=clients, rules=rules, scope=scope)
         sources = [source for connector in reached for source in connector.sources]
         used = {source.dataset: rules[source.dataset] for source in sources}
         operators.require(used)
@@ -165,6 +166,7 @@ async def equip(
         await destination.prove()
         await state.prove()
         formats = _part_formats(settings, used, fingerprint)
+        suppressing = _suppression(settings, Suppressor(pseudonymizer, forms, excluded=lambda: scope.suppressed))
         yield Equipment(
             identity=Identity(
                 tenant=hashlib.sha256(settings.tenant.id.encode()).hexdigest(),
@@ -188,9 +190,10 @@ async def equip(
             ),
             tenant=Principal.tenant(settings.tenant.id),
             connectors=reached,
+            scope=scope,
             learners=[learner for each in reached if isinstance(each, Learning) for learner in each.learners],
             sanitizers={
-                source.dataset: _sanitizer(source, rules, operators, settings.privacy.profile, treatments)
+                source.dataset: suppressing(_sanitizer(source, rules, operators, settings.privacy.profile, treatments))
                 for source in sources
             },
             guards=build_guards(settings.privacy, used, rules, directory),
@@ -236,25 +239,22 @@ def build_pseudonymizer(privacy: Privacy, reader: SecretReader) -> Pseudonymizer
 
 
 @asynccontextmanager
-async def _connectors(
+async def _clients(
     settings: Settings,
     names: Sequence[ConnectorName],
     *,
     reader: SecretReader,
     kind: RunKind,
-    rules: Mapping[str, DatasetRules],
     environ: Mapping[str, str],
     manners: Manners | None,
-) -> AsyncIterator[list[Connector]]:
-    """The directory and the chosen connectors, one client for each application."""
+) -> AsyncIterator[dict[EffectiveAuth, GraphClient]]:
+    """One client for each application that the chosen connectors use, in their order."""
     manners = manners or Manners()
     budgets = replace(manners.budgets or Budgets(), per_mailbox_in_flight=settings.limits.per_mailbox_in_flight)
     if kind is RunKind.BACKFILL:
         budgets = budgets.share(settings.limits.backfill_share)
     governor = Governor(budgets, clock=manners.clock)
     network = Network.from_environment(environ, ca_file=settings.tenant.ca_file)
-    select = {dataset: _asked_for(rule_set, settings.privacy.profile) for dataset, rule_set in rules.items()}
-    options = _connector_options(settings)
     clients: dict[EffectiveAuth, GraphClient] = {}
     async with AsyncExitStack() as stack:
         for name in names:
@@ -262,13 +262,39 @@ async def _connectors(
             if auth not in clients:
                 client = _client(settings, auth, reader=reader, network=network, governor=governor, manners=manners)
                 clients[auth] = await stack.enter_async_context(client)
-        directories = [build(DIRECTORY, client=client, select=select, options=options) for client in clients.values()]
-        own = [
-            build(name, client=clients[settings.effective_auth(name)], select=select, options=options)
-            for name in names
-            if name != DIRECTORY
-        ]
-        yield [_directory(directories, groups=settings.privacy.groups), *own]
+        yield clients
+
+
+def _connectors(
+    settings: Settings,
+    names: Sequence[ConnectorName],
+    *,
+    clients: Mapping[EffectiveAuth, GraphClient],
+    rules: Mapping[str, DatasetRules],
+    scope: Scope,
+) -> list[Connector]:
+    """The directory and the chosen connectors."""
+    select = {dataset: _asked_for(rule_set, settings.privacy.profile) for dataset, rule_set in rules.items()}
+    options = _connector_options(settings, scope)
+    directories = [build(DIRECTORY, client=client, select=select, options=options) for client in clients.values()]
+    own = [
+        build(name, client=clients[settings.effective_auth(name)], select=select, options=options)
+        for name in names
+        if name != DIRECTORY
+    ]
+    return [_directory(directories, groups=settings.privacy.groups), *own]
+
+
+def _wanted(settings: Settings) -> Wanted:
+    scope = settings.scope
+    return Wanted(
+        include_groups=scope.include_groups,
+        exclude_groups=scope.exclude_groups,
+        exclude_users=scope.exclude_users,
+        include_guests=scope.include_guests,
+        include_shared=scope.include_shared,
+        suppress=scope.suppress,
+    )
 
 
 def _asked_for(rules: DatasetRules, profile: Profile) -> tuple[str, ...]:
@@ -317,7 +343,7 @@ def _client(
     )
 
 
-def _connector_options(settings: Settings) -> ConnectorOptions:
+def _connector_options(settings: Settings, scope: Scope) -> ConnectorOptions:
     directory, mail = settings.connectors.entra_id, settings.connectors.outlook_mail
     folders = mail.folders if mail is not None else "all"
     return ConnectorOptions(
@@ -328,6 +354,7 @@ def _connector_options(settings: Settings) -> ConnectorOptions:
         calendar_ahead=settings.windows.calendar_ahead,
         include_guests=settings.scope.include_guests,
         transitive_members=directory is not None and directory.members == "transitive",
+        scope=scope if scope.narrows else None,
         mail_folders=None if folders == "all" else tuple(folders),
     )
 
@@ -344,6 +371,13 @@ def _sanitizer(
     if decided is not None:
         return OperatorSanitizer(decided, profile=profile, instants=source.instants)
     return ColumnarSanitizer(rules[source.dataset], profile=profile, treatments=treatments, instants=source.instants)
+
+
+def _suppression(settings: Settings, suppressor: Suppressor) -> Callable[[Sanitizer], Sanitizer]:
+    """What a sanitizer is wrapped in, so that excluded people are unknown to it where the settings want that."""
+    if not (settings.scope.suppress and _wanted(settings).narrows):
+        return lambda sanitizer: sanitizer
+    return lambda sanitizer: SuppressingSanitizer(sanitizer, suppressor)
 
 
 def _rule_options(settings: Settings, files: Mapping[str, str]) -> dict[str, object]:

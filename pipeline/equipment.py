@@ -13,6 +13,7 @@ from pipeline.parts import Blocking, PartEncoder
 from pipeline.ports import Clock, Connector, Destination, Learner, Source, StateStore
 from pipeline.progress import Progress
 from pipeline.reading import Directory, Guard, Sanitizer
+from pipeline.scope import Scope
 from pipeline.telemetry import Log
 from pipeline.watermarks import Vault, Watermarks
 
@@ -66,6 +67,7 @@ class Equipment:
     clock: Clock
     log: Log
     progress: Progress
+    scope: Scope
     learners: Sequence[Learner] = ()
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 

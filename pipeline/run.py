@@ -118,6 +118,7 @@ async def plan_only(equipment: Equipment, request: Request) -> list[list[Unit]]:
         report=_outcome_report(equipment, Tally()),
         now=equipment.clock(),
     )
+    await survey.settle_scope(recall=recall, remember=remember)
     await survey.read_directory(done=(), take=forget)
     await survey.prepare_connectors(recall=recall, remember=remember)
     return survey.plan(await equipment.watermarks.load(), done=())
@@ -381,6 +382,7 @@ class _Run:
         progress = self._equipment.progress
         await self._lessons.restore(self._journal.recall)
         progress.stage = "reading the directory"
+        await self._survey.settle_scope(recall=self._journal.recall, remember=self._journal.remember)
         await self._survey.read_directory(done={dataset for dataset, _ in self._journal.done()}, take=self._take)
         progress.stage = "learning who reads what"
         await self._survey.prepare_connectors(recall=self._journal.recall, remember=self._journal.remember)

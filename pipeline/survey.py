@@ -1,10 +1,10 @@
 """Finds out whose data a run reads: directory, what connectors learn beforehand, and from both the units."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from pipeline.equipment import Equipment
-from pipeline.errors import FailReason, SourceRefused, UnitFailed, UnitSkipped
+from pipeline.errors import FailReason, SkipReason, SourceRefused, UnitFailed, UnitSkipped
 from pipeline.journal import DoneUnit, RunRecord
 from pipeline.model import Page, Principal, PrincipalKind, Unit, Window
 from pipeline.outcomes import OutcomeReport
@@ -12,6 +12,7 @@ from pipeline.parts import UnitResult
 from pipeline.plan import dataset_window, units_of
 from pipeline.ports import Source
 from pipeline.reading import UnitReader
+from pipeline.shared_mailboxes import MAILBOX_DATASETS
 from pipeline.telemetry import Event
 from pipeline.watermarks import Key
 
@@ -43,6 +44,34 @@ class Survey:
         self._sources = equipment.sources
         self._principals: dict[PrincipalKind, list[Principal]] = {PrincipalKind.TENANT: [equipment.tenant]}
         self._unprepared: dict[tuple[str, Principal], UnitSkipped | UnitFailed] = {}
+
+    async def settle_scope(self, *, recall: Recall, remember: Remember) -> None:
+        """Decide whose data is read; an interrupted run keeps what it had decided.
+
+        Raises:
+            ConfigurationError: a group or user of the scope does not exist, or nobody is in it.
+            SourceRefused: that cannot be found out.
+        """
+        scope = self._equipment.scope
+        await self._kept("scope", scope.settle, recall, remember)
+        out_of_scope = UnitSkipped(SkipReason.OUT_OF_SCOPE)
+        for source in self._sources.values():
+            if source.principals is PrincipalKind.USER:
+                self._unprepared |= {(source.dataset, user): out_of_scope for user in scope.excluded}
+
+    async def _kept(
+        self,
+        name: str,
+        learn: Callable[[bytes | None], Awaitable[bytes | None]],
+        recall: Recall,
+        remember: Remember,
+    ) -> None:
+        """Let something be learnt, or taken over from an interrupted run, and keep it with the open run."""
+        vault = self._equipment.vault
+        kept = await recall(name)
+        learnt = await learn(None if kept is None else vault.open_blob(kept))
+        if learnt is not None and kept is None:
+            await remember(name, vault.seal_blob(learnt))
 
     async def read_directory(self, *, done: Collection[str], take: Take) -> None:
         """Read users and groups: rows for `take`, unless an earlier attempt is `done` with them, and principals.
@@ -96,6 +125,7 @@ class Survey:
         """Let each connector learn what its units depend on; an interrupted run keeps what it had learnt."""
         users = self._principals.get(PrincipalKind.USER, [])
         vault = self._equipment.vault
+        await self._settle_mailboxes(users, recall=recall, remember=remember)
         for connector in self._equipment.connectors:
             name = f"prepared-{connector.name}"
             kept = await recall(name)
@@ -111,6 +141,19 @@ class Survey:
                 self._principals.setdefault(principal.kind, []).append(principal)
             if prepared.saved is not None and kept is None:
                 await remember(name, vault.seal_blob(prepared.saved))
+
+    async def _settle_mailboxes(self, users: Sequence[Principal], *, recall: Recall, remember: Remember) -> None:
+        """Which mailboxes are read, where shared ones are not wanted."""
+
+        async def learn(saved: bytes | None) -> bytes | None:
+            unread, kept = await self._equipment.scope.settle_mailboxes(users, saved)
+            self._unprepared |= {key: error for key, error in unread.items() if key[0] in self._sources}
+            return kept
+
+        try:
+            await self._kept("mailboxes", learn, recall, remember)
+        except (SourceRefused, UnitFailed) as error:  # better none than one too many
+            self._report.denied([dataset for dataset in self._sources if dataset in MAILBOX_DATASETS], error)
 
     def plan(
         self,
@@ -130,7 +173,8 @@ class Survey:
         for source in self._sources.values():
             if source.dataset in (USERS, GROUPS):
                 continue
-            for principal in self._principals.get(source.principals, []):
+            excluded = self._equipment.scope.excluded if source.principals is PrincipalKind.USER else ()
+            for principal in (*self._principals.get(source.principals, []), *excluded):
                 if not chosen(source.dataset, principal):
                     continue
                 key = (source.dataset, self._equipment.pseudonym(principal))

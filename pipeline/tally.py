@@ -30,6 +30,8 @@ class Tally:
     def skipped(self, dataset: str, principal: str, error: UnitSkipped) -> None:
         self._skipped[dataset, principal] = error.reason
         self._counts(dataset).skipped += 1
+        if error.reason is SkipReason.OUT_OF_SCOPE:
+            return  # nobody was asked
         self._refusals.setdefault(dataset, Counter())[f"{error.reason}/{error.code}"] += 1
 
     def failed(self, dataset: str, principal: str, error: UnitFailed) -> None:

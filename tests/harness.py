@@ -6,7 +6,7 @@ No network and no emulator: what is under test here is the run itself, its journ
 import asyncio
 import io
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -31,6 +31,7 @@ from pipeline.sanitize.ledger import fields_file
 from pipeline.sanitize.pseudonym import Pseudonymizer
 from pipeline.sanitize.rules import built_in_rules
 from pipeline.sanitize.treatments import Treatments
+from pipeline.scope import Account, Scope, Wanted
 from sinks.parquet.part import PartFormat
 from sinks.parquet.schema import part_schema
 from sinks.snapshot import StateVault, derive_key
@@ -133,6 +134,22 @@ class SmallConnector:
 
     async def prepare(self, users: Sequence[Principal], *, saved: bytes | None) -> Preparation:
         return Preparation()
+
+
+class NoDirectory:
+    """For a scope that holds everybody: nothing is asked."""
+
+    def accounts(self) -> AsyncIterator[Sequence[Account]]:
+        raise AssertionError("nothing is asked")
+
+    async def members_of(self, group: str) -> Sequence[str] | None:
+        raise AssertionError("nothing is asked")
+
+    async def is_shared(self, user: Principal) -> bool:
+        raise AssertionError("nothing is asked")
+
+    async def side_by_side(self, function: Callable[[Principal], Awaitable[None]], users: Sequence[Principal]) -> None:
+        raise AssertionError("nothing is asked")
 
 
 async def no_faults(_step: Step) -> None:
@@ -241,6 +258,7 @@ class Harness:
             destination=MemoryStore(self.bucket, hook=hook),
             blocking=blocking,
             clock=lambda: self.now,
+            scope=Scope(Wanted(), NoDirectory(), forms=lambda text: iter((text,))),
             log=structlog.get_logger(),
             progress=Progress(),
         )

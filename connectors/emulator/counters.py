@@ -10,6 +10,7 @@ class Counters:
     """Counts since the start or the last reset. Kinds are those of the endpoints, such as `messages` or `token`."""
 
     requests: Counter[str] = field(default_factory=Counter)
+    users: Counter[str] = field(default_factory=Counter)  # requests about one user, by user id
     records: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)  # "429 messages"
     without_select: Counter[str] = field(default_factory=Counter)  # asked for everything where $select was possible
@@ -35,6 +36,7 @@ class Counters:
         return {
             "requests": dict(self.requests),
             "requests_total": self.requests_total,
+            "users": dict(self.users),
             "records": dict(self.records),
             "refusals": dict(self.refusals),
             "without_select": dict(self.without_select),

@@ -231,6 +231,8 @@ class Groups:
         self._numbers = {group_id: number for number, group_id in enumerate(self.ids)}
         self.group = lru_cache(maxsize=8_192)(self._group)
         self._few = lru_cache(maxsize=1_024)(self._few_members)
+        self._joined: dict[int, list[Person]] = {}
+        self._left: dict[int, set[str]] = {}
 
     def __iter__(self) -> Iterator[Group]:
         return (self.group(number) for number in range(self.count))
@@ -247,6 +249,18 @@ class Groups:
     def member(self, group: Group, number: int) -> Member:
         """A direct member: a person, a group, or another object as it is served."""
         return self._people.person(number) if group.number == 0 else self._few(group.number)[number]
+
+    def join(self, group: Group, person: Person) -> None:
+        """Makes a person a direct member; not of group 0, which has everybody."""
+        self._joined.setdefault(group.number, []).append(person)
+        self._left.get(group.number, set()).discard(person.id)
+        self._few.cache_clear()
+
+    def leave(self, group: Group, person: Person) -> None:
+        """Ends a direct membership; not in group 0, which has everybody."""
+        self._joined[group.number] = [each for each in self._joined.get(group.number, []) if each.id != person.id]
+        self._left.setdefault(group.number, set()).add(person.id)
+        self._few.cache_clear()
 
     def reached_from(self, group: Group) -> Sequence[Member]:
         """All members, direct or through groups in the group, each once."""
@@ -266,7 +280,10 @@ class Groups:
     def _few_members(self, group_number: int) -> Sequence[Member]:
         size = _GROUP_SIZES[self._noise.number("group-size", group_number, below=len(_GROUP_SIZES))]
         circle = self._circles.circle(group_number, size, group_number % self._circles.count(size))
-        people = [self._people.person(number) for number in circle.members]
+        at_first = [self._people.person(number) for number in circle.members]
+        left = self._left.get(group_number, set())
+        members = {person.id: person for person in (*at_first, *self._joined.get(group_number, ()))}
+        people = [person for person in members.values() if person.id not in left]
         groups = [self.group(number) for number in _NESTED.get(group_number, ())]
         return [*people, *groups, *(self._others() if group_number == 4 else ())]
 

@@ -97,6 +97,8 @@ class GraphService:
             route, keys = find_route(path)
             kind = route.kind
             self._counters.requests[kind] += 1
+            if "user" in keys:
+                self._counters.users[self._user_id(keys)] += 1
             grant = self._authorized(request, route, keys)
             return await self._admitted(request, version, route, keys, grant, send)
         except GraphError as error:

@@ -16,7 +16,7 @@ from connectors.emulator.clock import Clock
 from connectors.emulator.contacts import DEFAULT as DEFAULT_CONTACTS
 from connectors.emulator.contacts import FOLDERS as CONTACT_FOLDERS
 from connectors.emulator.contacts import ContactContext, Contacts, planted_phones
-from connectors.emulator.directory import DirectoryContext, Groups, Member
+from connectors.emulator.directory import DirectoryContext, Group, Groups, Member
 from connectors.emulator.events import EventContext, EventIds
 from connectors.emulator.folders import FOLDERS
 from connectors.emulator.letters import Letters
@@ -250,6 +250,14 @@ class Tenant:
         """Deletes a user and the mailbox. Raises KeyError."""
         self._removed_users.add(self.person(user_id).number)
 
+    def join_group(self, user_id: str, group_id: str) -> None:
+        """Makes a user a direct member of a group. Raises KeyError."""
+        self.groups.join(self._group(group_id), self.person(user_id))
+
+    def leave_group(self, user_id: str, group_id: str) -> None:
+        """Ends a user's direct membership of a group. Raises KeyError."""
+        self.groups.leave(self._group(group_id), self.person(user_id))
+
     def mail_context(self, *, immutable_ids: bool) -> MailContext:
         """What rendering a message needs."""
         return MailContext(mailboxes=self.mailboxes, words=self.words, immutable_ids=immutable_ids)
@@ -299,6 +307,12 @@ class Tenant:
         if chat is None:
             raise KeyError("no such chat")
         return chat
+
+    def _group(self, group_id: str) -> Group:
+        group = self.groups.find(group_id)
+        if group is None or group.number == 0:
+            raise KeyError("no such group, or the one that has everybody")
+        return group
 
     def _channel(self, channel_id: str) -> Channel:
         for team in self.teams.all():

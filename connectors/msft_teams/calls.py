@@ -20,9 +20,12 @@ of an older window nothing can be read any more.
 The logs are asked for by whole days, as their documentation shows: the day after a window's last one is the end, so
 that it does not matter whether that day is included (PSTN) or not (direct routing). Which rows belong to the window
 is decided here, by their begin. Rows come late too, and are read again like records.
+
+Records and logs are the tenant's. Where the settings have a scope, a record is kept if somebody in scope organized the
+call or took part, and a row of a log if it is of somebody in scope.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import datetime, time, timedelta
 
 import msgspec
@@ -34,12 +37,14 @@ from connectors.graph.errors import End, Refusal
 from connectors.graph.links import segments
 from connectors.graph.paging import CollectionBroken, Request, read_object, read_pages, typed
 from connectors.graph.side_by_side import side_by_side
-from connectors.graph.source import MOST_RESTARTS, Collection, GraphSource, Reading
+from connectors.graph.source import MOST_RESTARTS, Collection, GraphSource, Reading, no_filter
 from connectors.graph.traffic import CALL_RECORD_LIST_TRAFFIC, CALL_RECORD_TRAFFIC, call_log_traffic
 from connectors.msft_teams.names import NAME
 from connectors.options import ConnectorOptions
 from pipeline.errors import WindowTooLarge
 from pipeline.model import Page, PrincipalKind, Unit, Window
+from pipeline.ports import RowFilter
+from pipeline.scope import Scope
 
 RECORD_ROLES = ("CallRecords.Read.All",)
 LOG_ROLES = ("CallRecord-PstnCalls.Read.All", "CallRecords.Read.All")
@@ -58,7 +63,7 @@ def calls(client: GraphClient, *, options: ConnectorOptions) -> GraphConnector:
     return GraphConnector(
         NAME,
         [
-            CallRecordSource(_records(options), client),
+            CallRecordSource(_records(options), client, scope=options.scope),
             GraphSource(_log("teams_pstn_calls", "getPstnCalls", options), client),
             GraphSource(_log("teams_direct_routing_calls", "getDirectRoutingCalls", options), client),
         ],
@@ -77,9 +82,10 @@ class ListedRecord(msgspec.Struct, frozen=True):
 class CallRecordSource(GraphSource):
     """The records of a window, each with its participants, sessions and segments."""
 
-    def __init__(self, collection: Collection, client: GraphClient) -> None:
+    def __init__(self, collection: Collection, client: GraphClient, *, scope: Scope | None) -> None:
         super().__init__(collection, client)
         self._reader = RecordReader(client)
+        self._scope = scope
 
     async def read(self, unit: Unit, reading: Reading) -> AsyncIterator[Page]:
         """As `GraphSource.read`: lists first, so that a window of too many calls is known before they are read.
@@ -98,9 +104,18 @@ class CallRecordSource(GraphSource):
             found = await side_by_side(
                 self._reader.read, ids[start : start + RECORDS_PER_PAGE], at_most=RECORDS_IN_FLIGHT
             )
-            records = [record for record in found if record is not None]
+            records = [record for record in found if record is not None and self._concerns_scope(record)]
             if records:
                 yield Page(b"[" + b",".join(records) + b"]")
+
+    def _concerns_scope(self, record: bytes) -> bool:
+        """A record that is not what Graph documents is nobody's in scope."""
+        if self._scope is None:
+            return True
+        try:
+            return any(map(self._scope.reads, _took_part.decode(record).user_ids()))
+        except msgspec.DecodeError:
+            return False
 
 
 class RecordReader:
@@ -179,6 +194,8 @@ def _records(options: ConnectorOptions) -> Collection:
 
 
 def _log(dataset: str, function: str, options: ConnectorOptions) -> Collection:
+    scope = options.scope
+
     def requests(unit: Unit) -> Iterable[Request]:
         window = _window(unit)
         first, end = window.start.date(), _next_midnight(window.end).date()
@@ -198,6 +215,7 @@ def _log(dataset: str, function: str, options: ConnectorOptions) -> Collection:
         overlap=options.overlap_calls,
         longest_window=LONGEST_LOG,
         instants=("startDateTime",),
+        filters=no_filter if scope is None else lambda _: RowFilter("userId", scope.reads),
     )
 
 
@@ -218,6 +236,50 @@ def _joined(pages: Sequence[bytes]) -> msgspec.Raw:
     return msgspec.Raw(b"[" + b",".join(page.strip()[1:-1] for page in pages) + b"]")
 
 
+# --- Who took part in a call, as far as scope has to know -----------------------------------------------------
+
+
+class _Looked(msgspec.Struct, frozen=True):
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+
+class _User(_Looked, frozen=True):
+    id: str | None = None
+
+
+class _Identity(_Looked, frozen=True):
+    user: _User | None = None
+
+
+class _Participant(_Looked, rename="camel", frozen=True):
+    identity: _Identity | None = None
+    associated_identity: _User | None = None
+
+    def user_ids(self) -> Iterator[str]:
+        user = self.identity.user if self.identity is not None else None
+        yield from (each.id for each in (self.associated_identity, user) if each is not None and each.id)
+
+
+class _Session(_Looked, frozen=True):
+    caller: _Participant | None = None
+    callee: _Participant | None = None
+
+
+class _TookPart(_Looked, frozen=True):
+    organizer_v2: _Participant | None = None
+    participants_v2: list[_Participant] | None = None
+    sessions: list[_Session] | None = None
+
+    def user_ids(self) -> Iterator[str]:
+        """Organizer, participants, and both ends of every session."""
+        ends = [end for session in self.sessions or () for end in (session.caller, session.callee)]
+        for each in (self.organizer_v2, *(self.participants_v2 or ()), *ends):
+            if each is not None:
+                yield from each.user_ids()
+
+
 NULL = msgspec.Raw(b"null")
+_took_part = msgspec.json.Decoder(_TookPart)
 _listed = msgspec.json.Decoder(list[ListedRecord])
 _properties = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])

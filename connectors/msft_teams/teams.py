@@ -11,6 +11,7 @@ opened is being made or was just deleted: an expected skip.
 
 A channel belongs to the team that hosts it, and `/channels` gives just those, shared ones included. `/allChannels`
 would add the channels that other teams, or other organisations, let this team into; whoever hosts them exports them.
+Where the settings have a scope, a team is read if somebody in scope is a member of the group behind it.
 No change of a channel is dated, hence the snapshot; what is missing in it was deleted.
 """
 
@@ -23,6 +24,7 @@ from connectors.graph.connector import Select, select_of
 from connectors.graph.limits import TEAMS_PAGE_ITEMS
 from connectors.graph.links import segments
 from connectors.graph.paging import Request, typed
+from connectors.graph.side_by_side import side_by_side
 from connectors.graph.source import Collection, GraphSource
 from connectors.graph.traffic import TEAMS_LIST_TRAFFIC, channels_traffic, team_traffic
 from connectors.msft_teams.channel_messages import ChannelMessageSource
@@ -35,6 +37,7 @@ from pipeline.ports import Preparation, Source
 
 TEAM_ROLES = ("Team.ReadBasic.All",)
 CHANNEL_ROLES = ("Channel.ReadBasic.All",)
+LOOKERS = 16  # teams whose members are looked at at the same time
 
 
 class Teams:
@@ -44,6 +47,7 @@ class Teams:
 
     def __init__(self, client: GraphClient, *, select: Select, options: ConnectorOptions) -> None:
         self._list = GraphSource(_list_of_teams(), client)
+        self._scope = options.scope
         self.sources: Sequence[Source] = (
             GraphSource(_teams(select), client),
             GraphSource(_channels(select), client),
@@ -68,7 +72,11 @@ class Teams:
             pages = await self._list.whole(Unit("teams_teams", Principal(PrincipalKind.TENANT, "")))
         except UnitSkipped as skipped:  # a list of all teams is never expected to be missing
             raise UnitFailed(FailReason.UNKNOWN_ERROR, code=skipped.code) from None
-        return list(dict.fromkeys(team.id for page in pages for team in typed(page, _listed_teams)))
+        team_ids = dict.fromkeys(team.id for page in pages for team in typed(page, _listed_teams))
+        if self._scope is None:
+            return list(team_ids)
+        concerned = await side_by_side(self._scope.has_member_in_scope, team_ids, at_most=LOOKERS)
+        return [team_id for team_id, concerns in zip(team_ids, concerned, strict=True) if concerns]
 
 
 def _list_of_teams() -> Collection:

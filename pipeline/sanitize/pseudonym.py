@@ -110,6 +110,10 @@ class Pseudonymizer:
         canonical, suffix = self._canonical(text)
         return f"t~{_base64url(_hash(canonical, self._salt))}{suffix}"
 
+    def canonical(self, text: str) -> str:
+        """What is hashed of a text: texts with one canonical form have one pseudonym."""
+        return self._canonical(text)[0]
+
     def tokens(self, values: Sequence[str | None]) -> list[str | None]:
         """`token` of each value, in order; a value met before comes from the cache."""
         found = self._cache.get(values)

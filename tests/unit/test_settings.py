@@ -225,7 +225,9 @@ def test_five_faults_are_five_lines(tmp_path: Path) -> None:
         ("initial_lookback", 30, "initial_lookback", "a duration is written"),
         ("windows", {"settle": {"cals": "1h"}}, "windows.settle.cals", "did you mean calls?"),
         ("scope", {"exclude_users": "x"}, "scope.exclude_users", "a list is expected"),
-        ("scope", {"exclude_users": ["x", 5]}, "scope.exclude_users[1]", "valid string"),
+        ("scope", {"exclude_users": ["x@example.org", 5]}, "scope.exclude_users[1]", "an object id"),
+        ("scope", {"exclude_groups": ["Sales team"]}, "scope.exclude_groups[0]", "an object id"),
+        ("scope", {"include_groups": ["a b@example.org"]}, "scope.include_groups[0]", "an object id"),
         ("storage", {"proxy": "http://user:pass@proxy"}, "storage.proxy", "no user or password"),
         ("output", {"part_size": "128"}, "output.part_size", "a size is a whole number and a unit"),
         ("output", {"part_size": "0MiB"}, "output.part_size", "greater than 0"),
@@ -550,9 +552,9 @@ def test_the_run_scope_is_what_makes_runs_comparable(tmp_path: Path) -> None:
     def fingerprint(*, salt: str = SALT, connectors: Any = ("entra-id",), **sections: Any) -> str:
         return run_scope_fingerprint(load(changed(**sections), tmp_path), connectors, salt=Secret(salt.encode()))
 
-    base = fingerprint(scope={"exclude_users": ["a", "b"]})
+    base = fingerprint(scope={"exclude_users": ["a@x.test", "b@x.test"]})
     assert base == fingerprint(
-        scope={"exclude_users": ["b", "a"]},
+        scope={"exclude_users": ["b@x.test", "a@x.test"]},
         auth={"method": "managed-identity"},
         limits={"memory_mib": 500},
         connectors=("entra-id", "entra-id"),
@@ -560,11 +562,11 @@ def test_the_run_scope_is_what_makes_runs_comparable(tmp_path: Path) -> None:
     different = [
         base,
         fingerprint(),
-        fingerprint(salt="another salt", scope={"exclude_users": ["a", "b"]}),
-        fingerprint(scope={"exclude_users": ["a", "b"]}, privacy={"salt": "env:S", "profile": "psoxy"}),
-        fingerprint(scope={"exclude_users": ["a", "b"], "include_guests": True}),
-        fingerprint(scope={"exclude_users": ["a", "b"]}, output={"layout": "flat"}),
-        fingerprint(scope={"exclude_users": ["a", "b"]}, connectors=("entra-id", "outlook-mail")),
+        fingerprint(salt="another salt", scope={"exclude_users": ["a@x.test", "b@x.test"]}),
+        fingerprint(scope={"exclude_users": ["a@x.test", "b@x.test"]}, privacy={"salt": "env:S", "profile": "psoxy"}),
+        fingerprint(scope={"exclude_users": ["a@x.test", "b@x.test"], "include_guests": True}),
+        fingerprint(scope={"exclude_users": ["a@x.test", "b@x.test"]}, output={"layout": "flat"}),
+        fingerprint(scope={"exclude_users": ["a@x.test", "b@x.test"]}, connectors=("entra-id", "outlook-mail")),
     ]
     assert len(set(different)) == len(different)
 
