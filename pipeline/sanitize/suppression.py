@@ -57,17 +57,16 @@ class Forms:
 
     def of(self, text: str) -> Iterator[str]:
         """Every identifier that `text` is or holds, an object id inside a longer text aside; in any letter case."""
-        plain = text.strip()
+        plain = _unquoted(text).strip()
         if found := _ONLY_GUID.fullmatch(plain):
             yield found[1]
-        if "@" in plain or "%40" in plain:
+        if "@" in plain:
             yield from self._addresses(plain)
         without_kind = _KIND.sub("", plain, count=1)
         if without_kind.startswith("/"):
             yield without_kind
 
-    def _addresses(self, text: str) -> Iterator[str]:
-        plain = _unquoted(text)
+    def _addresses(self, plain: str) -> Iterator[str]:
         yield self._canonical(plain)
         for found in _ADDRESS.findall(plain):
             yield self._canonical(found)
@@ -98,7 +97,7 @@ class Suppressor:
         try:
             records = _page.decode(page)
             cleaned = [record for record in map(walk.record, records) if record is not _GONE]
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, ValueError, RecursionError):  # no JSON, no UTF-8, too deep
             return self._one_by_one(page, walk)
         return _json(cleaned) if walk.has_changed else page
 
