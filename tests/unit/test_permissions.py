@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from config.model import CONNECTOR_NAMES, Profile
-from config.permissions import NEEDS, ROLES, Need, least_roles
+from config.model import CONNECTOR_NAMES, Profile, Settings
+from config.permissions import NEEDS, ROLES, Need, least_roles, needs_of
 from connectors.graph.client import GraphClient
 from connectors.graph.network import Network
 from connectors.graph.source import GraphSource
@@ -114,3 +114,29 @@ def test_a_role_needed_anyway_serves_what_it_can() -> None:
     chats, messages = needs_for("teams_chats"), needs_for("teams_chat_messages")
     assert least_roles([*chats, *messages]) == {"Chat.Read.All": [*chats, *messages]}
     assert least_roles(chats) == {"Chat.ReadBasic.All": chats}
+
+
+@pytest.mark.parametrize("groups", [True, False])
+def test_groups_in_the_scope_need_their_members_read(groups: bool) -> None:
+    """Also where no group data leaves; named for what would stop: the whole run."""
+
+    def roles(**scope: object) -> set[tuple[str, str]]:
+        found = settings_of({"scope": scope, "privacy": {"salt": "env:SALT", "groups": groups}})
+        return {(need.role, need.dataset) for need in needs_of(found, ("entra-id",))}
+
+    wanted = {("Group.ReadBasic.All", "scope"), ("GroupMember.ReadBasic.All", "scope")}
+    for key in ("include_groups", "exclude_groups"):
+        assert wanted <= roles(**{key: ["board@x.test"]})
+    assert not wanted & roles(exclude_users=["ann@x.test"])
+
+
+def settings_of(sections: dict[str, object]) -> Settings:
+    return Settings.model_validate(
+        {
+            "tenant": {"id": "11111111-2222-3333-4444-555555555555"},
+            "connectors": {"entra-id": {}},
+            "destination": "s3://bucket/data",
+            "state": "s3://bucket/state",
+            **sections,
+        }
+    )

@@ -73,3 +73,14 @@ def test_refused_here_and_there_stays_a_skip() -> None:
 
     assert len(tally.skips()) == 2
     assert tally.failures() == []
+
+
+def test_people_out_of_scope_say_nothing_about_a_permission() -> None:
+    """Nobody was asked; mailboxes that all refuse are still a missing permission."""
+    tally = Tally()
+    tally.skipped(MAIL, "t~0", UnitSkipped(SkipReason.OUT_OF_SCOPE))
+    for number in (1, 2):
+        tally.skipped(MAIL, f"t~{number}", UnitSkipped(SkipReason.OUT_OF_POLICY, code="ErrorAccessDenied"))
+    tally.settle()
+
+    assert [(line.principal, line.dataset, line.reason) for line in tally.failures()] == [(None, MAIL, "permission")]
