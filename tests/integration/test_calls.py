@@ -142,6 +142,7 @@ async def test_a_missing_role_costs_its_datasets_only(open_site: OpenSite) -> No
     """Without CallRecords.Read.All the records are denied; the logs have a role of their own and are read."""
     site = await open_site(profile=CALLS_ONLY, keys=TEAMS_ONLY)
     site.emulator.app.revoke("CallRecords.Read.All")
+    site.emulator.app.grant("CallRecord-PstnCalls.Read.All")
     manifest = await site.run()
 
     assert manifest.status == "partial"
