@@ -21,6 +21,7 @@ mistake in the settings.
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
+from random import Random
 
 from config.instants import format_instant
 from connectors.graph.client import GraphClient
@@ -28,8 +29,9 @@ from connectors.graph.connector import Select, select_of
 from connectors.graph.errors import Refusal
 from connectors.graph.limits import MESSAGES_PAGE_ITEMS
 from connectors.graph.links import segments
-from connectors.graph.paging import CollectionBroken, Request
+from connectors.graph.paging import CollectionBroken, Request, read_first
 from connectors.graph.retry import UnitBudget
+from connectors.graph.sampling import Fill
 from connectors.graph.side_by_side import side_by_side
 from connectors.graph.source import Collection, GraphSource
 from connectors.graph.traffic import mailbox_traffic
@@ -38,8 +40,9 @@ from connectors.outlook_contacts import ContactSource
 from connectors.outlook_folders import IMMUTABLE_IDS, WELL_KNOWN, mail_folder
 from pipeline.completeness import Method
 from pipeline.errors import ConfigurationError
+from pipeline.metering import metered
 from pipeline.model import Principal, PrincipalKind, Unit, Window
-from pipeline.ports import Preparation, Source
+from pipeline.ports import Preparation, Sample, Source
 
 NAME = "outlook-mail"
 # A page of Outlook is found by counting from the start of the collection: short collections stay fast.
@@ -74,6 +77,11 @@ class MailConnector:
             raise ConfigurationError(*(_no_such_folder(path) for path in unknown))
         return Preparation()
 
+    async def glimpse(self, users: Sequence[Principal]) -> Preparation:
+        """Nothing; whether a folder exists anywhere may take a look into every mailbox."""
+        del users
+        return Preparation()
+
     async def _is_nowhere(self, path: str, users: Sequence[Principal]) -> bool:
         missing = False
         for first in range(0, len(users), LOOKERS):
@@ -92,6 +100,7 @@ class MessageSource(GraphSource):
         self._properties = select_of(select, "mail_messages", "id")
         # Letter case aside, the same name is the same folder, whose messages must not be counted twice.
         self._folders = None if folders is None else tuple({name.casefold(): name for name in folders}.values())
+        self._fill = Fill()
         collection = Collection(
             dataset="mail_messages",
             connector=NAME,
@@ -105,6 +114,23 @@ class MessageSource(GraphSource):
             may_be_missing=folders is not None,
         )
         super().__init__(collection, client)
+
+    async def sample(self, unit: Unit, *, chance: Random) -> Sample:
+        """The first page with the number of all messages; chosen folders are read, there are few messages in them."""
+        del chance
+        with metered() as meter:
+            try:
+                if self._folders is not None:
+                    return Sample(requests=meter.requests, pages=await self.whole(unit))
+                (request,) = self._whole_mailbox(unit)
+                first = await read_first(self._client, request, budget=self._client.budget())
+            except Refusal as refusal:
+                raise self.outcome(refusal, unit) from None
+        count = first.items if not first.has_more else max(first.count or 0, first.items)
+        pages = 1.0 if not first.has_more else self._fill.pages_of(count, page_items=MESSAGES_PAGE_ITEMS)
+        if first.has_more:
+            self._fill.note(asked=MESSAGES_PAGE_ITEMS, given=first.items)
+        return Sample(requests=meter.times(pages), pages=[first.page], weight=count / max(first.items, 1))
 
     @property
     def paths(self) -> Sequence[str]:

@@ -24,6 +24,7 @@ from connectors.graph.auth import Tokens
 from connectors.graph.budgets import Budgets
 from connectors.graph.client import GraphClient, Manners
 from connectors.graph.network import Network
+from connectors.graph.pacing import BudgetPacing
 from connectors.graph.throttle import Governor
 from connectors.options import ConnectorOptions
 from connectors.registry import build
@@ -250,10 +251,7 @@ async def _clients(
 ) -> AsyncIterator[dict[EffectiveAuth, GraphClient]]:
     """One client for each application that the chosen connectors use, in their order."""
     manners = manners or Manners()
-    budgets = replace(manners.budgets or Budgets(), per_mailbox_in_flight=settings.limits.per_mailbox_in_flight)
-    if kind is RunKind.BACKFILL:
-        budgets = budgets.share(settings.limits.backfill_share)
-    governor = Governor(budgets, clock=manners.clock)
+    governor = Governor(_budgets(settings, kind, manners.budgets), clock=manners.clock)
     network = Network.from_environment(environ, ca_file=settings.tenant.ca_file)
     clients: dict[EffectiveAuth, GraphClient] = {}
     async with AsyncExitStack() as stack:
@@ -295,6 +293,17 @@ def _wanted(settings: Settings) -> Wanted:
         include_shared=scope.include_shared,
         suppress=scope.suppress,
     )
+
+
+def pacing_of(settings: Settings, kind: RunKind) -> BudgetPacing:
+    """How fast a command of this kind may ask."""
+    limits = settings.limits
+    return BudgetPacing(_budgets(settings, kind), lanes=limits.mailboxes_in_flight * limits.per_mailbox_in_flight)
+
+
+def _budgets(settings: Settings, kind: RunKind, given: Budgets | None = None) -> Budgets:
+    budgets = replace(given or Budgets(), per_mailbox_in_flight=settings.limits.per_mailbox_in_flight)
+    return budgets.share(settings.limits.backfill_share) if kind is RunKind.BACKFILL else budgets
 
 
 def _asked_for(rules: DatasetRules, profile: Profile) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ The run is written against these protocols; connectors and sinks implement them,
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from random import Random
 from typing import Protocol, runtime_checkable
 
 from pipeline.completeness import Method
@@ -101,6 +102,34 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class RequestKind:
+    """What every request of one kind counts against: a service, and units of budgets that all principals share."""
+
+    service: str
+    draws: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a few requests tell of one unit."""
+
+    requests: Mapping[RequestKind, float]
+    """That reading the unit would take."""
+    pages: Sequence[Page] = field(default=(), repr=False)
+    weight: float = 1.0
+    """How many rows of the unit each row of `pages` stands for."""
+
+
+@runtime_checkable
+class Sampled(Protocol):
+    """A source some of whose units are too large to be read for a mere estimate; others are sampled by reading them."""
+
+    async def sample(self, unit: Unit, *, chance: Random) -> Sample:
+        """Raises: as `Source.pages`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Preparation:
     """What a connector learnt before its units can be made."""
 
@@ -125,6 +154,15 @@ class Connector(Protocol):
 
     async def prepare(self, users: Sequence[Principal], *, saved: bytes | None) -> Preparation:
         """Learn what units depend on (which member reads a chat); `saved` is what an interrupted run had learnt."""
+        ...
+
+
+@runtime_checkable
+class Glimpsing(Protocol):
+    """A connector whose preparation takes requests for each user, which an estimate must not make."""
+
+    async def glimpse(self, users: Sequence[Principal]) -> Preparation:
+        """What can be learnt with a request for every few principals; afterwards its sources can be sampled."""
         ...
 
 

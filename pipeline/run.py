@@ -41,7 +41,7 @@ from pipeline.plan import BEGINNING, window_end
 from pipeline.reading import UnitReader
 from pipeline.scheduler import Scheduler
 from pipeline.seal import build_manifest, field_counts, finish_seal, next_watermarks, record_seal
-from pipeline.survey import Survey
+from pipeline.survey import Survey, Take
 from pipeline.tally import Tally
 from pipeline.telemetry import Event, run_facts
 from pipeline.watermarks import Key
@@ -92,8 +92,10 @@ async def export(equipment: Equipment, request: Request) -> list[Outcome]:
             heartbeat.cancel()
 
 
-async def plan_only(equipment: Equipment, request: Request) -> list[list[Unit]]:
-    """The units such a command would read now, a list for each principal. Reads the directory, writes nothing.
+async def look_ahead(
+    equipment: Equipment, request: Request, *, take: Take, see: Callable[[Unit, Page], None]
+) -> Survey:
+    """Whose data such a command would read now; reads the directory, writes nothing, takes no lease.
 
     Raises:
         ConfigurationError, SourceRefused, StoreRefused, StoreUnavailable
@@ -108,20 +110,17 @@ async def plan_only(equipment: Equipment, request: Request) -> list[list[Unit]]:
     async def remember(_name: str, data: bytes) -> bytes:
         return data
 
-    async def forget(unit: Unit, result: UnitResult) -> None:
-        del unit, result
-
     survey = Survey(
         equipment,
         _record(equipment, request),
-        reader=_unit_reader(equipment, run_id=""),
+        reader=_unit_reader(equipment, run_id="", see=see),
         report=_outcome_report(equipment, Tally()),
         now=equipment.clock(),
     )
     await survey.settle_scope(recall=recall, remember=remember)
-    await survey.read_directory(done=(), take=forget)
+    await survey.read_directory(done=(), take=take)
     await survey.prepare_connectors(recall=recall, remember=remember)
-    return survey.plan(await equipment.watermarks.load(), done=())
+    return survey
 
 
 async def _work(equipment: Equipment, request: Request, lease: Lease) -> list[Outcome]:

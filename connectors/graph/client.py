@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from importlib.metadata import version
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
@@ -40,6 +41,7 @@ from connectors.graph.retry import (
 )
 from connectors.graph.throttle import FenceTooLong, Governor
 from connectors.graph.traffic import APP_SCOPE, Traffic
+from pipeline.metering import told
 
 T = TypeVar("T")
 Decode = Callable[[bytes, bool], T]
@@ -160,6 +162,10 @@ class GraphClient:
         self._session = None
         await self._open.aclose()
 
+    def now(self) -> datetime:
+        """By the clock that waits are measured with."""
+        return self._clock.now()
+
     def budget(self) -> UnitBudget:
         """A fresh budget for the requests of one unit; its time starts now."""
         return UnitBudget(self._policy, self._clock)
@@ -193,6 +199,7 @@ class GraphClient:
         try:
             async with self._governor.admission(ask.traffic, budget) as admission:
                 token = await self._tokens.token()
+                sent_s = self._clock.monotonic()
                 try:
                     body = await self._exchange(ask, token)
                 except Refusal as refusal:
@@ -202,6 +209,8 @@ class GraphClient:
                     elif refusal.row.then is Disposition.TOKEN and not tries.has_new_token:
                         self._tokens.invalidate(token, claims=refusal.claims)
                     raise
+                finally:
+                    told(ask.traffic.kind, seconds=self._clock.monotonic() - sent_s)
                 admission.succeeded()
             return decode(body, tries.is_lenient)
         except Refusal as refusal:

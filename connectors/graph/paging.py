@@ -81,6 +81,24 @@ async def read_pages(
         course.follow(following)
 
 
+@dataclass(frozen=True, slots=True)
+class FirstPage:
+    """The first answer of a collection, with what it tells of the others."""
+
+    page: Page
+    items: int  # records on it
+    has_more: bool
+    count: int | None  # of the whole collection, where the request is counted
+
+
+async def read_first(client: GraphClient, request: Request, *, budget: UnitBudget) -> FirstPage:
+    """One request's worth of a collection. Raises: Refusal."""
+    size = None if request.page_items is None else PageSize(request.page_items)
+    ask = _Course(client, request, size, since=None).ask
+    records, link, count = await client.fetch(ask, decode=_page, budget=budget)
+    return FirstPage(Page(records), len(_records.decode(records)), link is not None, count)
+
+
 async def read_object(client: GraphClient, request: Request, *, budget: UnitBudget) -> Page:
     """The one object of a request, as a page of one record."""
     url = client.links.first(request.path, request.query)

@@ -191,7 +191,7 @@ class GraphSource:
                     self._interrupted[unit] = reading
                     raise UnitReadAgain("a collection broke off") from None
             except Refusal as refusal:
-                raise self._outcome(refusal, unit) from None
+                raise self.outcome(refusal, unit) from None
             else:
                 return
 
@@ -203,7 +203,7 @@ class GraphSource:
             except UnitReadAgain:
                 continue  # `pages` bounds it
 
-    def _outcome(self, refusal: Refusal, unit: Unit) -> ExportError:
+    def outcome(self, refusal: Refusal, unit: Unit) -> ExportError:
         """As `errors.outcome`; but what would leave out one mailbox must not leave out the tenant, unnoticed."""
         error = outcome(refusal, roles=self._collection.roles)
         if not isinstance(error, UnitSkipped) or unit.principal.kind is not PrincipalKind.TENANT:

@@ -14,6 +14,7 @@ from connectors.graph.limits import (
     SELECT_UNITS,
     USERS_LIST_UNITS,
 )
+from pipeline.ports import RequestKind
 
 
 class Service(StrEnum):
@@ -79,6 +80,11 @@ class Traffic:
     service: Service
     scope: Scope  # the narrowest one a refusal may speak of
     draws: tuple[Draw, ...]
+
+    @property
+    def kind(self) -> RequestKind:
+        """What all such requests have in common: the service, and the budgets that no key divides."""
+        return RequestKind(self.service, tuple((draw.limit, draw.units) for draw in self.draws if not draw.key))
 
     @property
     def scopes(self) -> tuple[Scope, ...]:

@@ -27,6 +27,7 @@ call or took part, and a row of a log if it is of somebody in scope.
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import datetime, time, timedelta
+from random import Random
 
 import msgspec
 
@@ -34,16 +35,19 @@ from config.instants import format_instant
 from connectors.graph.client import GraphClient
 from connectors.graph.connector import GraphConnector
 from connectors.graph.errors import End, Refusal
+from connectors.graph.limits import CALL_RECORDS_PAGE_ITEMS
 from connectors.graph.links import segments
 from connectors.graph.paging import CollectionBroken, Request, read_object, read_pages, typed
+from connectors.graph.sampling import Fill, sample_window
 from connectors.graph.side_by_side import side_by_side
 from connectors.graph.source import MOST_RESTARTS, Collection, GraphSource, Reading, no_filter
 from connectors.graph.traffic import CALL_RECORD_LIST_TRAFFIC, CALL_RECORD_TRAFFIC, call_log_traffic
 from connectors.msft_teams.names import NAME
 from connectors.options import ConnectorOptions
 from pipeline.errors import WindowTooLarge
+from pipeline.metering import Meter, joined, metered
 from pipeline.model import Page, PrincipalKind, Unit, Window
-from pipeline.ports import RowFilter
+from pipeline.ports import RowFilter, Sample
 from pipeline.scope import Scope
 
 RECORD_ROLES = ("CallRecords.Read.All",)
@@ -54,6 +58,7 @@ RECORDS_IN_FLIGHT = 8  # of one unit; the governor keeps the rate
 MOST_REWRITES = 3  # of a record while it is read; then two versions are mixed, and the next night reads it again
 MOST_RECORDS = 4_000  # of one unit: they come with all their sessions, a few KiB each
 RECORDS_PER_PAGE = 32
+RECORDS_SAMPLED = 4  # for an estimate, to learn what a record takes
 LONGEST_WINDOW = timedelta(days=5)
 LONGEST_LOG = timedelta(days=30)  # Graph refuses more than 90 days
 
@@ -86,6 +91,35 @@ class CallRecordSource(GraphSource):
         super().__init__(collection, client)
         self._reader = RecordReader(client)
         self._scope = scope
+        self._fill = Fill()
+        self._asked = Meter()
+        self._sampled: list[bytes] = []
+
+    async def sample(self, unit: Unit, *, chance: Random) -> Sample:
+        """Lists; each record takes as many requests as the first few that are sampled."""
+        try:
+            found = await sample_window(
+                self._client,
+                _window(unit),
+                _listed_in,
+                page_items=CALL_RECORDS_PAGE_ITEMS,
+                fill=self._fill,
+                budget=self._client.budget(),
+                chance=chance,
+            )
+            listed = [record.id for page in found.pages for record in typed(page, _listed)]
+            chosen = chance.sample(listed, min(RECORDS_SAMPLED - len(self._sampled), 1, len(listed)))
+            with metered() as meter:
+                self._sampled += [raw for each in chosen if (raw := await self._reader.read(each)) is not None]
+        except Refusal as refusal:
+            raise self.outcome(refusal, unit) from None
+        self._asked.requests.update(meter.requests)
+        number = max(len(self._sampled), 1)
+        return Sample(
+            requests=joined({CALL_RECORD_LIST_TRAFFIC.kind: found.requests}, self._asked.times(found.count / number)),
+            pages=[Page(b"[" + b",".join(self._sampled) + b"]")],
+            weight=found.count / number,
+        )
 
     async def read(self, unit: Unit, reading: Reading) -> AsyncIterator[Page]:
         """As `GraphSource.read`: lists first, so that a window of too many calls is known before they are read.
@@ -168,16 +202,7 @@ class RecordReader:
 
 def _records(options: ConnectorOptions) -> Collection:
     def requests(unit: Unit) -> Iterable[Request]:
-        window = _window(unit)
-        start, end = format_instant(window.start), format_instant(window.end)
-        yield Request(
-            path=segments("communications", "callRecords"),
-            query={
-                "$filter": f"startDateTime ge {start} and startDateTime lt {end}",
-                "$select": "id",
-            },
-            traffic=CALL_RECORD_LIST_TRAFFIC,
-        )
+        yield _listed_in(_window(unit))
 
     return Collection(
         dataset="teams_call_records",
@@ -190,6 +215,18 @@ def _records(options: ConnectorOptions) -> Collection:
         overlap=options.overlap_calls,
         longest_window=LONGEST_WINDOW,
         instants=("startDateTime",),
+    )
+
+
+def _listed_in(window: Window) -> Request:
+    start, end = format_instant(window.start), format_instant(window.end)
+    return Request(
+        path=segments("communications", "callRecords"),
+        query={
+            "$filter": f"startDateTime ge {start} and startDateTime lt {end}",
+            "$select": "id",
+        },
+        traffic=CALL_RECORD_LIST_TRAFFIC,
     )
 
 

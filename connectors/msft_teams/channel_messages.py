@@ -24,6 +24,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
+from random import Random
 from typing import Annotated
 
 import msgspec
@@ -34,14 +35,16 @@ from connectors.graph.errors import End, Refusal
 from connectors.graph.limits import CHANNEL_MESSAGES_PAGE_ITEMS, EXPORTED_MESSAGES_PAGE_ITEMS
 from connectors.graph.links import segments
 from connectors.graph.paging import Request, read_pages, typed
+from connectors.graph.sampling import Fill, sample_window
 from connectors.graph.side_by_side import side_by_side
 from connectors.graph.source import Collection, GraphSource, Reading
 from connectors.graph.traffic import TEAMS_EXPORT_TRAFFIC, channel_messages_traffic, channels_traffic
 from connectors.msft_teams.export_function import ExportFunction
 from connectors.msft_teams.names import NAME, UNKNOWN_MEMBERS
 from connectors.options import ConnectorOptions
+from pipeline.metering import joined, metered
 from pipeline.model import MICROSECOND, Page, PrincipalKind, Unit, Window
-from pipeline.ports import RowFilter
+from pipeline.ports import RowFilter, Sample
 
 MODIFIED = "lastModifiedDateTime"
 READERS = 4  # channels of one team that are read at the same time
@@ -57,6 +60,7 @@ class ChannelMessageSource(GraphSource):
     def __init__(self, client: GraphClient, *, options: ConnectorOptions) -> None:
         super().__init__(_exported(options), client)
         self._export = ExportFunction()
+        self._fill = Fill()
 
     def filter(self, unit: Unit) -> RowFilter:
         """Keeps the messages of the channels that the team hosts."""
@@ -81,6 +85,32 @@ class ChannelMessageSource(GraphSource):
             yield page
         if refused is not None:
             self._export.replaced(refused)
+
+    async def sample(self, unit: Unit, *, chance: Random) -> Sample:
+        """The export function from the start of the window until now; what has to be listed beside it is read."""
+        window = _window(unit)
+        with metered() as meter:
+            try:
+                found = await sample_window(
+                    self._client,
+                    Window(window.start, max(self._client.now(), window.end)),
+                    lambda part: _changed_in(unit.principal.id, part),
+                    page_items=EXPORTED_MESSAGES_PAGE_ITEMS,
+                    fill=self._fill,
+                    budget=self._client.budget(),
+                    chance=chance,
+                )
+            except Refusal as refusal:
+                if not self._export.may_be_replaced(refusal):
+                    raise self.outcome(refusal, unit) from None
+                return Sample(requests=meter.requests, pages=await self.whole(unit))
+        with metered() as meter:
+            try:
+                listed = [page async for page in self._listed(unit, Reading(self._client.budget()), skips=_is_covered)]
+            except Refusal as refusal:
+                raise self.outcome(refusal, unit) from None
+        requests = joined(meter.requests, {TEAMS_EXPORT_TRAFFIC.kind: found.requests})
+        return Sample(requests=requests, pages=[*found.pages, *listed], weight=found.weight)
 
     async def _listed(
         self, unit: Unit, reading: Reading, *, skips: "Callable[[_Channel], bool]"
@@ -137,17 +167,27 @@ class ChannelMessageSource(GraphSource):
         ]
 
 
+def _changed_in(team_id: str, window: Window, *, is_open: bool = False) -> Request:
+    """The messages of a team by their last change; without an end where the window `is_open`."""
+    end = "" if is_open else f" and {MODIFIED} lt {format_instant(window.end)}"
+    return Request(
+        path=segments("teams", team_id, "channels", "getAllMessages"),
+        query={"$filter": f"{MODIFIED} gt {format_instant(window.start - MICROSECOND)}{end}"},
+        traffic=TEAMS_EXPORT_TRAFFIC,
+        prefer=UNKNOWN_MEMBERS,
+        page_items=EXPORTED_MESSAGES_PAGE_ITEMS,
+    )
+
+
+def _window(unit: Unit) -> Window:
+    if unit.window is None:
+        raise ValueError("channel messages are read by window")
+    return unit.window
+
+
 def _exported(options: ConnectorOptions) -> Collection:
     def requests(unit: Unit) -> Iterable[Request]:
-        if unit.window is None:
-            raise ValueError("channel messages are read by window")
-        yield Request(
-            path=segments("teams", unit.principal.id, "channels", "getAllMessages"),
-            query={"$filter": f"{MODIFIED} gt {format_instant(unit.window.start - MICROSECOND)}"},
-            traffic=TEAMS_EXPORT_TRAFFIC,
-            prefer=UNKNOWN_MEMBERS,
-            page_items=EXPORTED_MESSAGES_PAGE_ITEMS,
-        )
+        yield _changed_in(unit.principal.id, _window(unit), is_open=True)
 
     return Collection(
         dataset="teams_channel_messages",

@@ -28,6 +28,7 @@ Neither endpoint supports $select.
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from random import Random
 
 import msgspec
 
@@ -38,9 +39,11 @@ from connectors.graph.errors import End, Refusal, outcome
 from connectors.graph.limits import CHAT_MESSAGES_PAGE_ITEMS, CHATS_PAGE_ITEMS, EXPORTED_MESSAGES_PAGE_ITEMS
 from connectors.graph.links import segments
 from connectors.graph.paging import CollectionBroken, Request, read_pages, typed
+from connectors.graph.sampling import Fill, sample_window
 from connectors.graph.side_by_side import side_by_side
 from connectors.graph.source import MOST_RESTARTS, Collection, GraphSource, Reading
 from connectors.graph.traffic import TEAMS_EXPORT_TRAFFIC, chat_list_traffic, chat_messages_traffic, chat_traffic
+from connectors.msft_teams.chat_samples import ChatSampler
 from connectors.msft_teams.export_function import ExportFunction
 from connectors.msft_teams.names import NAME, UNKNOWN_MEMBERS
 from connectors.msft_teams.roster import Failure, Instant, ListedChat, Roster, RosterBuilder
@@ -52,8 +55,9 @@ from pipeline.errors import (
     UnitFailed,
     UnitSkipped,
 )
+from pipeline.metering import joined
 from pipeline.model import MICROSECOND, Page, Principal, PrincipalKind, Unit, Window
-from pipeline.ports import Preparation, RowFilter, Source
+from pipeline.ports import Preparation, RequestKind, RowFilter, Sample, Source
 
 LISTERS = 16  # users whose chats are listed at the same time; the governor keeps the rate
 LIST_SLOW_AFTER_S = 5.0  # somebody else's list is begun beside one that takes longer: it backs off
@@ -72,10 +76,17 @@ class Chats:
         self._rota = Rota()
         self._list = GraphSource(_chats(options, expand=""), client)
         expand = PREVIEW if PREVIEW in select["teams_chats"] else ""
+        members = MemberReader(client, roles=_chats(options, expand="").roles)
+        self._sampler = ChatSampler(GraphSource(_chats(options, expand=expand), client).whole, members.read)
         self.sources: Sequence[Source] = (
-            ChatSource(_chats(options, expand=expand), client, self._rota),
-            MessageSource(_messages(options), client, self._rota),
+            ChatSource(_chats(options, expand=expand), client, self._rota, members=members, sampler=self._sampler),
+            MessageSource(_messages(options), client, self._rota, sampler=self._sampler),
         )
+
+    async def glimpse(self, users: Sequence[Principal]) -> Preparation:
+        """Lists nothing; samples are taken among these users."""
+        self._sampler.people = frozenset(user.id for user in users)
+        return Preparation()
 
     async def prepare(self, users: Sequence[Principal], *, saved: bytes | None) -> Preparation:
         """Settle who reads which chat, or take over what an interrupted run had settled.
@@ -140,10 +151,36 @@ class Rota:
 class ChatSource(GraphSource):
     """The chats a user reads that changed in the window, each with its members."""
 
-    def __init__(self, collection: Collection, client: GraphClient, rota: Rota) -> None:
+    def __init__(
+        self,
+        collection: Collection,
+        client: GraphClient,
+        rota: Rota,
+        *,
+        members: "MemberReader",
+        sampler: ChatSampler,
+    ) -> None:
         super().__init__(collection, client)
-        self._members_of = MemberReader(client, roles=collection.roles)
+        self._members_of = members
+        self._sampler = sampler
         self._rota = rota
+
+    async def sample(self, unit: Unit, *, chance: Random) -> Sample:
+        """The list of chats is read before all units and again by this one; members once for each chat and reader."""
+        found = await self._sampler.of(unit, chance=chance)
+        window, share = unit.window, self._sampler.reader_share
+        changed = [raw for raw, chat in found.chats if window is None or chat.changed_in(window)]
+        since = [chat for _, chat in found.chats if window is None or chat.changed_since(window)]
+        reads_any = 1 - (1 - share) ** len(since)
+        members = {chat_traffic("").kind: len(changed) * share}
+        known = dict(found.looked_into)
+        likely = next(iter(known.values()), None)  # whose members were not read has as many as another
+        chats = [raw if likely is None else _spliced(raw, known.get(raw, likely)) for raw in changed]
+        return Sample(
+            requests=joined(found.listing, _times(found.listing, reads_any), members),
+            pages=[Page(b"[" + b",".join(chats) + b"]")],
+            weight=share,
+        )
 
     async def pages(self, unit: Unit) -> AsyncIterator[Page]:
         """As `GraphSource.pages`, a page for each page of chats that has any to export."""
@@ -164,11 +201,7 @@ class ChatSource(GraphSource):
         """The chat's own bytes with its members spliced in; without them where they cannot be read."""
         raw, chat = raw_and_chat
         members = await self._members_of.read(chat.id)
-        if members is None:
-            return raw
-        opened = raw.rstrip().removesuffix(b"}").rstrip()
-        separator = b"" if opened.endswith(b"{") else b","
-        return opened + separator + b'"members":' + members + b"}"
+        return raw if members is None else _spliced(raw, members)
 
 
 class MemberReader:
@@ -200,10 +233,39 @@ class MemberReader:
 class MessageSource(GraphSource):
     """The messages of all chats of a user, of which those in chats the user reads are kept."""
 
-    def __init__(self, collection: Collection, client: GraphClient, rota: Rota) -> None:
+    def __init__(self, collection: Collection, client: GraphClient, rota: Rota, *, sampler: ChatSampler) -> None:
         super().__init__(collection, client)
         self._rota = rota
+        self._sampler = sampler
         self._export = ExportFunction()
+        self._fill = Fill()
+
+    async def sample(self, unit: Unit, *, chance: Random) -> Sample:
+        """From the start of the window until now, as a run asks; nothing of a user without chats."""
+        chats = await self._sampler.of(unit, chance=chance)
+        reads_any = 1 - (1 - self._sampler.reader_share) ** len(chats.chats)
+        if not chats.chats or unit.window is None:
+            return Sample(requests={})
+        try:
+            found = await sample_window(
+                self._client,
+                Window(unit.window.start, max(self._client.now(), unit.window.end)),
+                lambda window: _exported(unit.principal.id, window),
+                page_items=EXPORTED_MESSAGES_PAGE_ITEMS,
+                fill=self._fill,
+                budget=self._client.budget(),
+                chance=chance,
+            )
+        except Refusal as refusal:
+            if not self._export.may_be_replaced(refusal):
+                raise self.outcome(refusal, unit) from None
+            own = len(chats.chats) * self._sampler.reader_share  # at least a page of each chat
+            return Sample(requests=joined(chats.listing, {chat_messages_traffic("").kind: own}))
+        return Sample(
+            requests={TEAMS_EXPORT_TRAFFIC.kind: found.requests * reads_any},
+            pages=found.pages,
+            weight=found.weight * self._sampler.reader_share,
+        )
 
     def filter(self, unit: Unit) -> RowFilter:
         """Keeps the messages of the chats this user reads."""
@@ -248,7 +310,10 @@ class MessageSource(GraphSource):
         """The pages of one chat down to the first message that changed before the window."""
         request = Request(
             path=segments("chats", chat_id, "messages"),
-            query={"$filter": f"{MODIFIED} gt {_just_before(unit)}", "$orderby": f"{MODIFIED} desc"},
+            query={
+                "$filter": f"{MODIFIED} gt {format_instant(_window(unit).start - MICROSECOND)}",
+                "$orderby": f"{MODIFIED} desc",
+            },
             traffic=chat_messages_traffic(chat_id),
             prefer=UNKNOWN_MEMBERS,
             page_items=CHAT_MESSAGES_PAGE_ITEMS,
@@ -293,15 +358,21 @@ def _chats(options: ConnectorOptions, *, expand: str) -> Collection:
     )
 
 
+def _exported(user_id: str, window: Window, *, is_open: bool = False) -> Request:
+    """The messages of a user by their last change; without an end where the window `is_open`."""
+    end = "" if is_open else f" and {MODIFIED} lt {format_instant(window.end)}"
+    return Request(
+        path=segments("users", user_id, "chats", "getAllMessages"),
+        query={"$filter": f"{MODIFIED} gt {format_instant(window.start - MICROSECOND)}{end}"},
+        traffic=TEAMS_EXPORT_TRAFFIC,
+        prefer=UNKNOWN_MEMBERS,
+        page_items=EXPORTED_MESSAGES_PAGE_ITEMS,
+    )
+
+
 def _messages(options: ConnectorOptions) -> Collection:
     def requests(unit: Unit) -> Iterable[Request]:
-        yield Request(
-            path=segments("users", unit.principal.id, "chats", "getAllMessages"),
-            query={"$filter": f"{MODIFIED} gt {_just_before(unit)}"},
-            traffic=TEAMS_EXPORT_TRAFFIC,
-            prefer=UNKNOWN_MEMBERS,
-            page_items=EXPORTED_MESSAGES_PAGE_ITEMS,
-        )
+        yield _exported(unit.principal.id, _window(unit), is_open=True)
 
     return Collection(
         dataset="teams_chat_messages",
@@ -315,10 +386,21 @@ def _messages(options: ConnectorOptions) -> Collection:
     )
 
 
-def _just_before(unit: Unit) -> str:
+def _window(unit: Unit) -> Window:
     if unit.window is None:
         raise ValueError("chat messages are read by window")
-    return format_instant(unit.window.start - MICROSECOND)
+    return unit.window
+
+
+def _spliced(raw: bytes, members: bytes) -> bytes:
+    """The bytes of a chat with its members."""
+    opened = raw.rstrip().removesuffix(b"}").rstrip()
+    separator = b"" if opened.endswith(b"{") else b","
+    return opened + separator + b'"members":' + members + b"}"
+
+
+def _times(requests: Mapping[RequestKind, float], factor: float) -> Mapping[RequestKind, float]:
+    return {kind: count * factor for kind, count in requests.items()}
 
 
 class _ListedMessage(msgspec.Struct, rename="camel", frozen=True):

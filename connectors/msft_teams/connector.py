@@ -4,6 +4,7 @@ A missing permission for chats must not cost the channels, so a part that is ref
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -17,7 +18,7 @@ from connectors.msft_teams.teams import Teams
 from connectors.options import ConnectorOptions
 from pipeline.errors import DatasetDenied, FailReason, SourceRefused, UnitFailed, UnitSkipped
 from pipeline.model import Principal
-from pipeline.ports import Connector, Learner, Preparation, Source
+from pipeline.ports import Connector, Glimpsing, Learner, Preparation, Source
 
 
 def connector(client: GraphClient, *, select: Select, options: ConnectorOptions) -> "TeamsConnector":
@@ -43,6 +44,15 @@ class TeamsConnector:
         self._parts = parts
         self.learners = learners
         self.sources: Sequence[Source] = tuple(source for part in parts.values() for source in part.sources)
+
+    async def glimpse(self, users: Sequence[Principal]) -> Preparation:
+        """As `prepare`, without what takes requests for each user; what is refused here fails where it is sampled."""
+        principals: list[Principal] = []
+        for part in self._parts.values():
+            if isinstance(part, Glimpsing):
+                with suppress(UnitFailed, SourceRefused):
+                    principals += (await part.glimpse(users)).principals
+        return Preparation(principals=principals)
 
     async def prepare(self, users: Sequence[Principal], *, saved: bytes | None) -> Preparation:
         """Prepare every part; one that is refused denies its own datasets, also when an interrupted run goes on."""

@@ -23,8 +23,9 @@ Both need an application access policy of Teams that covers the organizer; witho
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from random import Random
 from typing import Annotated, Any
 from weakref import WeakValueDictionary
 
@@ -41,7 +42,9 @@ from connectors.graph.traffic import MEETING_TRAFFIC
 from connectors.msft_teams.meeting_links import MeetingLinks
 from connectors.msft_teams.names import NAME
 from connectors.options import ConnectorOptions
+from pipeline.metering import metered
 from pipeline.model import Page, PrincipalKind, Unit, Window
+from pipeline.ports import RequestKind, Sample
 
 MEETINGS, REPORTS = "teams_online_meetings", "teams_attendance_reports"
 MEETING_ROLES = ("OnlineMeetings.Read.All", "OnlineMeetings.ReadWrite.All")
@@ -49,6 +52,7 @@ REPORT_ROLES = ("OnlineMeetingArtifact.Read.All",)
 GONE = frozenset({End.ITEM_GONE, End.MAYBE_GONE})
 CHANNEL_SPACES = ("@thread.tacv2", "@thread.skype")  # how the thread id of a channel ends
 ORGANIZERS_REMEMBERED = 128  # their meetings, some KiB each, between the two datasets
+MEETINGS_SAMPLED = 1  # of one organizer, for an estimate
 _EDGE = timedelta(seconds=1)  # the exact edges of the window are checked when rows are made
 
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -78,6 +82,7 @@ class MeetingFinder:
         self._client = client
         self._links = links
         self._found: OrderedDict[str, list[Page]] = OrderedDict()
+        self._sampled: dict[str, tuple[list[Page], Mapping[RequestKind, float], float]] = {}
         self._at_work: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def of(self, organizer: str, budget: UnitBudget) -> list[Page]:
@@ -93,6 +98,19 @@ class MeetingFinder:
             if len(self._found) > ORGANIZERS_REMEMBERED:
                 self._found.popitem(last=False)
             return found
+
+    async def a_few_of(
+        self, organizer: str, budget: UnitBudget, *, chance: Random
+    ) -> tuple[list[Page], Mapping[RequestKind, float], float]:
+        """A few of the organizer's meetings; what looking all up takes; for how many links each looked up stands."""
+        links = self._links.of(organizer)
+        chosen = chance.sample(links, min(MEETINGS_SAMPLED, len(links)))
+        weight = len(links) / max(len(chosen), 1)
+        if organizer not in self._sampled:
+            with metered() as meter:
+                pages = [page for link in chosen for page in await self._look_up(organizer, link, budget)]
+                self._sampled[organizer] = pages, meter.times(weight), weight
+        return self._sampled[organizer]
 
     async def _look_up(self, organizer: str, link: str, budget: UnitBudget) -> list[Page]:
         """The one meeting a link opens; nothing where Graph does not know it, or not any more."""
@@ -116,6 +134,16 @@ class MeetingSource(GraphSource):
     def __init__(self, client: GraphClient, finder: MeetingFinder) -> None:
         super().__init__(_collection(MEETINGS, MEETING_ROLES), client)
         self._finder = finder
+
+    async def sample(self, unit: Unit, *, chance: Random) -> Sample:
+        """A few of the organizer's meetings."""
+        try:
+            pages, requests, weight = await self._finder.a_few_of(
+                unit.principal.id, self._client.budget(), chance=chance
+            )
+        except Refusal as refusal:
+            raise self.outcome(refusal, unit) from None
+        return Sample(requests=requests, pages=pages, weight=weight)
 
     async def read(self, unit: Unit, reading: Reading) -> AsyncIterator[Page]:
         """As `GraphSource.read`, a page for each meeting."""
@@ -141,23 +169,38 @@ class ReportSource(GraphSource):
         self._client = client
         self._finder = finder
 
+    async def sample(self, unit: Unit, *, chance: Random) -> Sample:
+        """The reports of a few of the organizer's meetings, which the other dataset has looked up by then."""
+        budget = self._client.budget()
+        try:
+            found, _, weight = await self._finder.a_few_of(unit.principal.id, budget, chance=chance)
+            with metered() as meter:
+                pages = [page async for page in self._reports(unit, found, budget)]
+        except Refusal as refusal:
+            raise self.outcome(refusal, unit) from None
+        return Sample(requests=meter.times(weight), pages=pages, weight=weight)
+
     async def read(self, unit: Unit, reading: Reading) -> AsyncIterator[Page]:
         """As `GraphSource.read`, a page for each meeting that has reports in the window."""
+        found = await self._finder.of(unit.principal.id, reading.budget)
+        async for page in self._reports(unit, found, reading.budget):
+            yield page
+
+    async def _reports(self, unit: Unit, found: Sequence[Page], budget: UnitBudget) -> AsyncIterator[Page]:
         if unit.window is None:
             raise ValueError("attendance reports are read by window")
-        for page in await self._finder.of(unit.principal.id, reading.budget):
-            for meeting in typed(page, _meetings):
-                if meeting.is_in_channel:
-                    continue
-                path = segments("users", unit.principal.id, "onlineMeetings", meeting.id, "attendanceReports")
-                reports = [
-                    report
-                    for listed in await self._listed(path, reading.budget)
-                    if listed.may_lie_in(unit.window)
-                    and (report := await self._report(path, listed.id, meeting.id, reading.budget)) is not None
-                ]
-                if reports:
-                    yield Page(b"[" + b",".join(reports) + b"]")
+        for meeting in (each for page in found for each in typed(page, _meetings)):
+            if meeting.is_in_channel:
+                continue
+            path = segments("users", unit.principal.id, "onlineMeetings", meeting.id, "attendanceReports")
+            reports = [
+                report
+                for listed in await self._listed(path, budget)
+                if listed.may_lie_in(unit.window)
+                and (report := await self._report(path, listed.id, meeting.id, budget)) is not None
+            ]
+            if reports:
+                yield Page(b"[" + b",".join(reports) + b"]")
 
     async def _listed(self, path: str, budget: UnitBudget) -> list["ListedReport"]:
         """The newest reports of a meeting; none where it is gone by now."""

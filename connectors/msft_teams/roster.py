@@ -43,6 +43,11 @@ class ListedChat(msgspec.Struct, rename="camel", frozen=True):
             return True
         return any(instant is not None and window.start <= instant <= window.end for instant in instants)
 
+    def changed_since(self, window: Window) -> bool:
+        """Whether it was created or changed after the window began; without instants it was."""
+        instants = [at for at in (self.created_date_time, self.last_updated_date_time) if at is not None]
+        return not instants or max(instants) >= window.start
+
     def __repr__(self) -> str:
         return "ListedChat(…)"
 

@@ -1,37 +1,31 @@
-"""`run` and `backfill`: from settings to an exit code, with signals and the deadline turned into a stop."""
+"""`run`, `backfill` and `plan`: from settings to an exit code, with signals and the deadline turned into a stop."""
 
 import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from config.instants import parse_duration, parse_instant
 from config.model import CONNECTOR_NAMES, ConnectorName, Settings
 from config.secrets import SecretReader
-from pipeline.app import equip, utc_now
+from pipeline.app import equip, pacing_of, utc_now
 from pipeline.cli.console import Globals, out, quiet_pipe
 from pipeline.cli.display import live_progress
+from pipeline.cli.forecast import print_forecast
 from pipeline.cli.settings import load
-from pipeline.cli.summary import print_outcomes, print_plan
+from pipeline.cli.summary import print_outcomes
 from pipeline.errors import ConfigurationError
 from pipeline.exits import Exit, exit_of_error, exit_of_outcomes
-from pipeline.model import RunKind, Unit
+from pipeline.forecast import Forecast, forecast
+from pipeline.model import RunKind
 from pipeline.progress import Progress
-from pipeline.run import Outcome, Request, export, plan_only
+from pipeline.run import Outcome, Request, export
 from pipeline.telemetry import Event, Log
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What a dry run found: the units, a list for each principal."""
-
-    groups: list[list[Unit]]
 
 
 def run(
@@ -68,16 +62,25 @@ def backfill(
 ) -> Exit:
     settings, reader = load(options)
     arguments = _Arguments()
-    start, end = arguments.instant("--from", since), arguments.instant("--to", until)
-    if start is not None and end is not None and start >= end:
-        arguments.faults.append("--to: the range [from, to) is empty: --to has to be after --from")
-    if start is not None and start >= utc_now():
-        arguments.faults.append("--from: lies in the future: there is nothing to export yet")
+    start, end = arguments.range(since, until)
     request = Request(kind=RunKind.BACKFILL, since=start, until=end, accept_new_pseudonyms=accept_new_pseudonyms)
     names = arguments.connectors(connectors, settings)
     limit = arguments.duration("--deadline", deadline)
     arguments.raise_faults()
     return _export(options, settings, reader, request, names, limit, dry_run=dry_run)
+
+
+def plan(options: Globals, *, since: str | None, until: str | None) -> Exit:
+    """The estimate of `--dry-run`: of a backfill where a range is given, else of the next run."""
+    settings, reader = load(options)
+    arguments = _Arguments()
+    if (since is None) != (until is None):
+        arguments.faults.append("--from and --to: a range needs both; without either the next run is estimated")
+    start, end = arguments.range(since, until)
+    arguments.raise_faults()
+    kind = RunKind.RUN if start is None else RunKind.BACKFILL
+    request = Request(kind=kind, since=start, until=end, accept_new_pseudonyms=True)
+    return _export(options, settings, reader, request, (), None, dry_run=True)
 
 
 class _Arguments:
@@ -88,6 +91,14 @@ class _Arguments:
 
     def instant(self, name: str, text: str | None) -> datetime | None:
         return self._parse(name, text, parse_instant)
+
+    def range(self, since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
+        start, end = self.instant("--from", since), self.instant("--to", until)
+        if start is not None and end is not None and start >= end:
+            self.faults.append("--to: the range [from, to) is empty: --to has to be after --from")
+        if start is not None and start >= utc_now():
+            self.faults.append("--from: lies in the future: there is nothing to export yet")
+        return start, end
 
     def duration(self, name: str, text: str | None) -> timedelta | None:
         return self._parse(name, text, parse_duration)
@@ -129,10 +140,10 @@ def _export(
     work = _work(settings, reader, request, connectors, deadline, log=log, progress=progress, dry_run=dry_run)
     with live_progress(progress, shown=options.show_progress), _what_a_refusal_leaves(request.kind):
         done = asyncio.run(work)
-    if isinstance(done, Planned):
-        print_plan(out(), done.groups)
-        return Exit.COMPLETE
     with quiet_pipe():
+        if isinstance(done, Forecast):
+            print_forecast(out(), done)
+            return Exit.COMPLETE
         print_outcomes(out(), done, destination=str(settings.destination), progress=progress)
     return exit_of_outcomes(done)
 
@@ -147,7 +158,7 @@ async def _work(
     log: Log,
     progress: Progress,
     dry_run: bool,
-) -> list[Outcome] | Planned:
+) -> list[Outcome] | Forecast:
     stop = asyncio.Event()
     with _signals_stop(stop), _deadline_stops(stop, deadline, log):
         async with equip(
@@ -160,7 +171,7 @@ async def _work(
             progress=progress,
         ) as equipment:
             if dry_run:
-                return Planned(await plan_only(equipment, request))
+                return await forecast(equipment, request, pacing=pacing_of(settings, request.kind))
             return await export(equipment, request)
 
 

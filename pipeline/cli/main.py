@@ -53,7 +53,7 @@ AcceptNewPseudonyms = Annotated[
         help="Go on although salt, profile or rules changed: rows will not join with older ones.",
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Read the directory, print what would be read, write nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Estimate what it would take, as `plan` does; export nothing.")]
 
 
 def main() -> None:
@@ -189,6 +189,24 @@ def backfill(
             accept_new_pseudonyms=accept_new_pseudonyms,
         )
     )
+
+
+@app.command()
+def plan(
+    context: typer.Context,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="INSTANT", help="Start of a backfill's range, inclusive.")
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", metavar="INSTANT", help="End of the range, exclusive.")] = None,
+) -> None:
+    """Estimate units, requests, hours, rows and bytes of a backfill, or of the next run; writes nothing.
+
+    Lists the directory and samples the rest with at most 2 % of the requests that the run itself would make (at
+    least 50, at most 2,000).
+
+    Example: m365-export plan --from 2026-01-01 --to 2026-04-01
+    """
+    raise typer.Exit(export_command.plan(context.obj, since=from_, until=to))
 
 
 @app.command()

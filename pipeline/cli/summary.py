@@ -8,7 +8,6 @@ from rich.table import Table
 
 from config.instants import format_instant
 from pipeline.manifest import LeftOut, Manifest
-from pipeline.model import Unit
 from pipeline.progress import Progress
 from pipeline.run import Outcome
 
@@ -42,18 +41,6 @@ def print_manifest(console: Console, manifest: Manifest, *, destination: str, pr
         if line.principal is None:
             console.print(f"{line.dataset}: failed as a whole: {line.reason}; the log names the permission or cause")
     console.print(f"manifest: {destination}/_manifests/{manifest.run_id}.json")
-
-
-def print_plan(console: Console, groups: Sequence[Sequence[Unit]]) -> None:
-    """What a dry run found: units by dataset, for how many principals."""
-    units: Counter[str] = Counter()
-    for group in groups:
-        units.update(unit.dataset for unit in group)
-    table = Table("dataset", "units", box=None)
-    for dataset, count in sorted(units.items()):
-        table.add_row(dataset, f"{count:,}")
-    console.print(f"would read {units.total():,} units of {len(groups):,} principals")
-    console.print(table)
 
 
 def _dataset_table(manifest: Manifest, progress: Progress | None) -> Table:
