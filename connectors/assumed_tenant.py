@@ -9,8 +9,10 @@ The rest is assumed, and named below; sizes of mailboxes are spread log-normally
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import ceil
 from random import Random
+from typing import Literal
 
 from connectors.graph.budgets import Budgets
 from connectors.graph.limits import (
@@ -84,6 +86,8 @@ class Period:
         return 1.0 if self.days == 1 else self.days * WORKING_SHARE  # a night after a working day
 
 
+Breadth = Literal["everything", "mail and calendar"]
+MEETINGS = "online meetings"
 NIGHTLY = Period("nightly", 1, is_backfill=False)
 YEAR = Period("one year", 365, is_backfill=True)
 
@@ -94,17 +98,23 @@ def simulated(
     budgets: Budgets,
     workers: int,
     principals_in_flight: int,
+    breadth: Breadth = "everything",
     mailboxes: int = MAILBOXES,
     seed: int = 1,
 ) -> list[Phase]:
     """The phases of a run over the assumed tenant, in their order."""
     run = VirtualRun(budgets=budgets, workers=workers, principals_in_flight=principals_in_flight)
     activity = _activities(mailboxes, Random(seed))  # noqa: S311 - the same tenant every time
+    directory = run.phase("directory", _directory(mailboxes))
+    if breadth == "mail and calendar":
+        groups = ([Job(GROUP_MEMBERS_TRAFFIC, 1)] for _ in range(mailboxes // PEOPLE_A_GROUP))
+        people = ([_mailbox(period, each)] for each in activity)
+        return [directory, run.phase("mailboxes", chain(groups, people))]
     return [
-        run.phase("directory", _directory(mailboxes)),
+        directory,
         run.phase("who reads which chat", ([_chat_lists()] for _ in activity)),
         run.phase("mailboxes, chats, calls", _everything(period, activity)),
-        run.phase("online meetings", ([_meetings(period, each)] for each in activity)),
+        run.phase(MEETINGS, ([_meetings(period, each)] for each in activity)),
     ]
 
 
@@ -178,5 +188,5 @@ def _meetings(period: Period, activity: float) -> Job:
 
 
 def _pages(records: float, page_items: int) -> float:
-    """At least one; of so many tenants' worth of mailboxes, the last page of each is half full."""
+    """At least one; the last page of several is half full on average."""
     return 1.0 if records <= page_items else records / page_items + 0.5

@@ -17,8 +17,10 @@ from config.changed_defaults import relied_upon
 from config.clouds import CLOUDS
 from config.identity import run_scope_fingerprint
 from config.model import ConnectorName, Privacy, RuleOptions, Settings
+from config.model import Limits as LimitSettings
 from config.permissions import DIRECTORY, GROUP_DATASETS
 from config.secrets import SecretReader
+from connectors.assumed_tenant import Breadth, Period, simulated
 from connectors.entra_scope import EntraScope
 from connectors.graph.auth import Tokens
 from connectors.graph.budgets import Budgets
@@ -26,6 +28,7 @@ from connectors.graph.client import GraphClient, Manners
 from connectors.graph.network import Network
 from connectors.graph.pacing import BudgetPacing
 from connectors.graph.throttle import Governor
+from connectors.graph.virtual_run import Phase
 from connectors.options import ConnectorOptions
 from connectors.registry import build
 from connectors.sign_in import credential_of
@@ -251,7 +254,7 @@ async def _clients(
 ) -> AsyncIterator[dict[EffectiveAuth, GraphClient]]:
     """One client for each application that the chosen connectors use, in their order."""
     manners = manners or Manners()
-    governor = Governor(_budgets(settings, kind, manners.budgets), clock=manners.clock)
+    governor = Governor(_budgets(settings.limits, kind, manners.budgets), clock=manners.clock)
     network = Network.from_environment(environ, ca_file=settings.tenant.ca_file)
     clients: dict[EffectiveAuth, GraphClient] = {}
     async with AsyncExitStack() as stack:
@@ -298,12 +301,24 @@ def _wanted(settings: Settings) -> Wanted:
 def pacing_of(settings: Settings, kind: RunKind) -> BudgetPacing:
     """How fast a command of this kind may ask."""
     limits = settings.limits
-    return BudgetPacing(_budgets(settings, kind), lanes=limits.mailboxes_in_flight * limits.per_mailbox_in_flight)
+    return BudgetPacing(_budgets(limits, kind), lanes=limits.mailboxes_in_flight * limits.per_mailbox_in_flight)
 
 
-def _budgets(settings: Settings, kind: RunKind, given: Budgets | None = None) -> Budgets:
-    budgets = replace(given or Budgets(), per_mailbox_in_flight=settings.limits.per_mailbox_in_flight)
-    return budgets.share(settings.limits.backfill_share) if kind is RunKind.BACKFILL else budgets
+def simulated_run(limits: LimitSettings, period: Period, *, workers: int, breadth: Breadth) -> Sequence[Phase]:
+    """A run over the assumed tenant, under the budgets that a command of its kind would have."""
+    kind = RunKind.BACKFILL if period.is_backfill else RunKind.RUN
+    return simulated(
+        period,
+        budgets=_budgets(limits, kind),
+        workers=workers,
+        principals_in_flight=limits.mailboxes_in_flight,
+        breadth=breadth,
+    )
+
+
+def _budgets(limits: LimitSettings, kind: RunKind, given: Budgets | None = None) -> Budgets:
+    budgets = replace(given or Budgets(), per_mailbox_in_flight=limits.per_mailbox_in_flight)
+    return budgets.share(limits.backfill_share) if kind is RunKind.BACKFILL else budgets
 
 
 def _asked_for(rules: DatasetRules, profile: Profile) -> tuple[str, ...]:

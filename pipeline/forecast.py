@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from pipeline.equipment import Equipment
 from pipeline.errors import DatasetDenied, SourceRefused, UnitFailed, UnitReadAgain, UnitSkipped
 from pipeline.estimate import Observation, Range, Stratum, allowance, choose, spread_order, total_of
-from pipeline.journal import open_runs
+from pipeline.journal import open_run
 from pipeline.lessons import Lessons
 from pipeline.metering import Meter, metered
 from pipeline.model import Principal, Unit
@@ -99,7 +99,7 @@ async def forecast(equipment: Equipment, request: Request, *, pacing: Pacing) ->
         pacing,
         directory=directory,
         principals=len(groups),
-        continues=bool(await open_runs(equipment.state, request.kind)),
+        continues=await open_run(equipment.state, request.kind) is not None,
     )
 
 

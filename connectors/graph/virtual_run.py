@@ -16,7 +16,6 @@ REQUEST_S = 0.25  # an answer without records: assumed
 RECORD_S = 0.001  # how much longer each record on it makes it: a page of 1,000 messages takes 1.25 s
 RECORDS_PER_CPU_S = 80_000.0  # from the wire to Parquet, on the one core that a worker keeps busy
 IN_FLIGHT, CORES = "in flight", "processors"
-WELL_USED = 0.9  # a limit that is used so much decides; where none is, the answers are waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +26,16 @@ class Job:
     requests: float
     records: float = 0.0
     side_by_side: int = 1
+
+    @property
+    def open_s(self) -> float:
+        """That all its requests are open, together."""
+        return self.requests * REQUEST_S + self.records * RECORD_S
+
+    @property
+    def lasts_s(self) -> float:
+        """Where nothing holds it up."""
+        return self.open_s / self.side_by_side
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +62,16 @@ class VirtualRun:
         course = _Course(self.budgets, workers=self.workers)
         places = [(0.0, worker) for _ in range(self.principals_in_flight) for worker in range(self.workers)]
         heapify(places)
+        held_s = 0.0  # by principals whose answers are waited for, if nothing else held them up
         for jobs in principals:
             free_s, worker = places[0]
             done_s = [course.do(job, free_s, worker) for job in jobs]
             heapreplace(places, (max(done_s, default=free_s), worker))
+            held_s += max(job.lasts_s for job in jobs)
         seconds = max(free_s for free_s, _ in places)
-        limit, used = course.most_used(seconds)
-        return Phase(name, seconds, course.requests, limit, used)
+        alone = {**course.alone(), f"mailboxes {IN_FLIGHT}": held_s / len(places)}
+        limit = max(alone, key=lambda name: alone[name])
+        return Phase(name, seconds, course.requests, limit, alone[limit] / seconds)
 
 
 class _Course:
@@ -79,8 +91,7 @@ class _Course:
     def do(self, job: Job, free_s: float, worker: int) -> float:
         """When the job is done that may begin at `free_s`."""
         places = self._places[job.traffic.service]
-        open_s = job.requests * REQUEST_S + job.records * RECORD_S
-        lasts_s = open_s / job.side_by_side
+        lasts_s = job.lasts_s
         start_s = max(free_s, places[0])
         for _ in range(min(job.side_by_side, len(places))):
             heapreplace(places, max(places[0], start_s) + lasts_s)
@@ -93,16 +104,14 @@ class _Course:
         self._cores[worker] = max(self._cores[worker], start_s) + job.records / RECORDS_PER_CPU_S
         self.requests += job.requests
         self.records += job.records
-        self._open_s[job.traffic.service] = self._open_s.get(job.traffic.service, 0.0) + open_s
+        self._open_s[job.traffic.service] = self._open_s.get(job.traffic.service, 0.0) + job.open_s
         return max(start_s + lasts_s, last_s + REQUEST_S, self._cores[worker])
 
-    def most_used(self, seconds: float) -> tuple[str, float]:
-        """The limit that alone would have taken the longest, and what share of the time that is."""
+    def alone(self) -> dict[str, float]:
+        """How long each limit would have taken, were it the only one."""
         paces = Paces(self._budgets)
         alone = {str(limit): paces.reserve(Draw(limit, units=units), now_s=0.0) for limit, units in self._taken.items()}
         for service, open_s in self._open_s.items():
             alone[f"{service} {IN_FLIGHT}"] = open_s / self._budgets.in_flight(service)
         alone[CORES] = self.records / RECORDS_PER_CPU_S / self._workers
-        limit = max(alone, key=lambda name: alone[name])
-        used = alone[limit] / seconds if seconds else 0.0
-        return (limit, used) if used >= WELL_USED else (f"mailboxes {IN_FLIGHT}", 1.0)
+        return alone

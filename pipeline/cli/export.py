@@ -79,7 +79,7 @@ def plan(options: Globals, *, since: str | None, until: str | None) -> Exit:
     start, end = arguments.range(since, until)
     arguments.raise_faults()
     kind = RunKind.RUN if start is None else RunKind.BACKFILL
-    request = Request(kind=kind, since=start, until=end, accept_new_pseudonyms=True)
+    request = Request(kind=kind, since=start, until=end)
     return _export(options, settings, reader, request, (), None, dry_run=True)
 
 

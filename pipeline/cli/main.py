@@ -16,6 +16,7 @@ from pipeline.cli import rules as rules_command
 from pipeline.cli import sanitize as sanitize_command
 from pipeline.cli import schema as schema_command
 from pipeline.cli import setup as setup_command
+from pipeline.cli import simulate as simulate_command
 from pipeline.cli import status as status_command
 from pipeline.cli import verify as verify_command
 from pipeline.cli.console import Globals, LogLevel, hoist, leave
@@ -198,6 +199,10 @@ def plan(
         str | None, typer.Option("--from", metavar="INSTANT", help="Start of a backfill's range, inclusive.")
     ] = None,
     to: Annotated[str | None, typer.Option("--to", metavar="INSTANT", help="End of the range, exclusive.")] = None,
+    simulate: Annotated[
+        bool,
+        typer.Option("--simulate", help="Of an assumed tenant of 100,000 mailboxes instead; needs none, asks nobody."),
+    ] = False,
 ) -> None:
     """Estimate units, requests, hours, rows and bytes of a backfill, or of the next run; writes nothing.
 
@@ -206,6 +211,10 @@ def plan(
 
     Example: m365-export plan --from 2026-01-01 --to 2026-04-01
     """
+    if simulate:
+        if from_ is not None or to is not None:
+            raise typer.BadParameter("has a night and a year of its own: leave the range out", param_hint="--simulate")
+        raise typer.Exit(simulate_command.simulate(context.obj))
     raise typer.Exit(export_command.plan(context.obj, since=from_, until=to))
 
 

@@ -136,15 +136,26 @@ def test_status_clean_says_what_it_removed(served: Served, tmp_path: Path) -> No
 
 
 def test_a_dry_run_writes_nothing(served: Served, tmp_path: Path) -> None:
-    """Units are counted; no part, manifest or watermark appears."""
+    """It prints the estimate; no part, manifest or watermark appears."""
     settings = write_settings(served, tmp_path)
 
     done = call("run", "--config", str(settings), "--dry-run", "--until", "2026-03-02", served=served)
 
     assert done.returncode == 0, done.stderr
     assert "would read" in done.stdout
+    assert "sampled with" in done.stdout
     assert list(tmp_path.rglob("*.parquet")) == []
     assert list(tmp_path.rglob("watermarks*")) == []
+
+
+def test_a_plan_of_half_a_range_is_a_usage_error(served: Served, tmp_path: Path) -> None:
+    """Exit 2: a range needs both ends."""
+    settings = write_settings(served, tmp_path)
+
+    done = call("plan", "--from", "2026-02-01", "--config", str(settings), served=served)
+
+    assert done.returncode == 2
+    assert "--from and --to" in done.stderr
 
 
 def test_sigterm_ends_with_5_and_the_next_run_continues(served: Served, tmp_path: Path) -> None:
@@ -208,7 +219,7 @@ def test_the_environment_wins_over_the_file_and_flags_win_over_both(served: Serv
 def test_every_command_has_help_with_an_example() -> None:
     """`--help` of each command names its options and shows one call."""
     listing = call("--help").stdout
-    for command in ("demo", "run", "backfill", "status", "schema", "emulator", "doctor", "setup", "verify"):
+    for command in ("demo", "run", "backfill", "plan", "status", "schema", "emulator", "doctor", "setup", "verify"):
         assert command in listing
         done = call(command, "--help")
         assert done.returncode == 0
