@@ -16,7 +16,7 @@ from tests.integration.conftest import NOW, OpenSite
 from tests.integration.site import Site
 
 # A few mailboxes hold most of the mail, as they do.
-SKEWED = TenantProfile(large_mailboxes={number: 3_000 * (1 + number % 7) for number in range(0, 300, 13)})
+SKEWED = TenantProfile(large_mailboxes={number: 1_200 * (1 + number % 5) for number in range(0, 400, 13)})
 CALM = replace(SKEWED, calls_per_week=1, meetings_per_week=6, chat_messages_per_week=2, one_on_one_chats=2)
 MAIL_AND_CALENDAR: dict[str, object] = {"connectors": {"entra-id": {}, "outlook-mail": {}, "outlook-calendar": {}}}
 SINCE, UNTIL = NOW - timedelta(days=24), NOW - timedelta(days=1)
@@ -54,7 +54,7 @@ async def hold_to_its_word(site: Site) -> Forecast:
 
 async def test_a_backfill_takes_what_its_plan_says(open_site: OpenSite) -> None:
     """Over skewed mailboxes: within a fifth of the requests, for at most a fiftieth of them beside the directory."""
-    site = await open_site(users=160, history=timedelta(days=25), profile=SKEWED, keys=MAIL_AND_CALENDAR)
+    site = await open_site(users=120, history=timedelta(days=25), profile=SKEWED, keys=MAIL_AND_CALENDAR)
     found = await hold_to_its_word(site)
 
     events = next(line.rows for line in found.datasets if line.dataset == "calendar_events")
