@@ -24,7 +24,7 @@ import pyarrow.json as pj
 from pipeline.model import Window
 from pipeline.ports import RowFilter
 from pipeline.sanitize.columns import INSTANT, INSTANT_TYPES, Node, output_schema, property_tree, read_schema
-from pipeline.sanitize.instant_text import NEVER, parse_instant
+from pipeline.sanitize.instant_columns import parse_dates, parse_instants
 from pipeline.sanitize.ledger import FieldLedger, Seen
 from pipeline.sanitize.record_rules import (
     MISSING_KEY,
@@ -36,16 +36,13 @@ from pipeline.sanitize.record_rules import (
     split_array,
 )
 from pipeline.sanitize.rules import DROP, KEEP, DatasetRules, FieldRule, Profile
+from pipeline.sanitize.token_columns import token_column
 from pipeline.sanitize.treatments import Treatments
 from pipeline.sanitize.unit_rows import once_per_key
 
+_HASHED = frozenset({"pseudonymize", "message-id-host"})  # treatments that make one token of a text
 UNIQUE_TEXTS = frozenset({"internetMessageId"})  # beside the keys: leaves whose texts hardly ever repeat in a page
-_MICROSECOND_TEXT = 26  # characters of `2026-03-02T09:00:00.000000`; Graph sends up to seven fraction digits
-_NEVER = pa.scalar(NEVER, INSTANT)
-_NEVER_DATE = _NEVER.cast(pa.timestamp("us")).cast(pa.date32())
 _DEEP = (b"]" * 64, b"}" * 64, b"}]" * 32)  # how a page ends whose nesting would overflow Arrow's stack
-_ZONE = r"(?:Z|[+-]\d\d:\d\d)$"
-_LONG_FRACTION = r"^.{0,26}$|^[^.]*\.\d*$"  # what is cut off are digits
 
 
 class UnreadablePage(ValueError):
@@ -187,10 +184,11 @@ class ColumnarSanitizer:
         return Cleaned(self._sanitize(records), rejected, seen, elsewhere=accepted - len(records))
 
     def _read(self, pages: Sequence[bytes], filter_path: str | None, *, scan: bool) -> pa.StructArray:
-        text = b"\n".join(b'{"value":' + page + b"}" for page in pages)
+        # One copy of the bytes; the reader takes another of a last line that is not ended.
+        text = b"".join([piece for page in pages for piece in (b'{"value":', page, b"}\n")])
         table = pj.read_json(
             pa.BufferReader(text),
-            read_options=pj.ReadOptions(use_threads=False, block_size=len(text) + 1),
+            read_options=pj.ReadOptions(use_threads=False, block_size=len(text)),
             parse_options=self._parse_options(filter_path, scan=scan),
         )
         if table["value"].null_count:
@@ -272,60 +270,24 @@ class ColumnarSanitizer:
         if treatment in INSTANT_TYPES:
             return parse_instants(values, zoned=treatment == "instant")
         if treatment == "date":
-            return _parse_dates(values)
+            return parse_dates(values)
         if unique:
+            if treatment in _HASHED and (tokens := self._tokens(treatment, values)) is not None:
+                return tokens
             return pa.array(self._treatments.once(treatment)(values.to_pylist()), pa.string())
         encoded = values.dictionary_encode()
         rewrite = self._treatments[treatment]
         substitutes = pa.array(rewrite(encoded.dictionary.to_pylist()), pa.string())
         return substitutes.take(encoded.indices)
 
+    def _tokens(self, treatment: str, values: pa.Array) -> pa.Array | None:
+        return token_column(values, self._treatments.pseudonymizer, addresses=treatment == "pseudonymize")
+
 
 def _refuse_infinite(columns: Sequence[pa.Array]) -> None:
     """Arrow reads an integer that no number can hold as infinity."""
     if any(pc.all(pc.is_finite(values)).as_py() is False for values in columns):
         raise pa.ArrowInvalid("no finite number")
-
-
-def parse_instants(values: pa.Array, *, zoned: bool) -> pa.Array:
-    """ISO 8601 text to UTC instants, cut to the microsecond; `0001-01-01`, Graph's "never", becomes null.
-
-    `zoned` text ends in `Z` or an offset; unzoned text is UTC already.
-
-    Raises:
-        pa.ArrowInvalid: a text is no instant.
-    """
-    if pc.all(pc.ends_with(values, "Z")).as_py():
-        values = pc.utf8_slice_codeunits(values, 0, -1)
-    elif zoned or pc.any(pc.match_substring_regex(values, _ZONE)).as_py():
-        return _parse_one_by_one(values, zoned=zoned)
-    if (pc.max(pc.binary_length(values)).as_py() or 0) > _MICROSECOND_TEXT:
-        if not pc.all(pc.match_substring_regex(values, _LONG_FRACTION)).as_py():
-            raise pa.ArrowInvalid("no instant")
-        values = pc.utf8_slice_codeunits(values, 0, _MICROSECOND_TEXT)
-    return _without_never(values.cast(pa.timestamp("us")).cast(INSTANT), _NEVER)
-
-
-def _parse_one_by_one(values: pa.Array, *, zoned: bool) -> pa.Array:
-    """Texts in mixed forms. Rare: Graph sends one form, with `Z` or without."""
-    try:
-        instants = [None if text is None else parse_instant(text, zoned=zoned) for text in values.to_pylist()]
-    except ValueError:
-        raise pa.ArrowInvalid("no instant") from None
-    return pa.array(instants, INSTANT)
-
-
-def _parse_dates(values: pa.Array) -> pa.Array:
-    return _without_never(values.cast(pa.date32()), _NEVER_DATE)
-
-
-def _without_never(values: pa.Array, never: pa.Scalar) -> pa.Array:
-    """Null in place of Graph's "never"; what lies before it is no time at all, though Arrow counts on."""
-    if pc.any(pc.less_equal(values, never)).as_py():
-        if pc.any(pc.less(values, never)).as_py():
-            raise pa.ArrowInvalid("a year before the first")
-        return pc.if_else(pc.equal(values, never), pa.scalar(None, values.type), values)
-    return values
 
 
 def _group(rule: FieldRule, profile: Profile) -> str:

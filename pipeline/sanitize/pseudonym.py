@@ -34,6 +34,9 @@ DomainHandling = Literal["preserve", "tokenize", "encrypt", "redact"]
 
 DEFAULT_CACHE_ENTRIES = 200_000  # at about 250 bytes each: 50 MB when full
 
+HASH = 43  # characters of a hash in a token
+ENCODED_HASH = 44  # the same with what pads it to whole groups of base64
+
 _PBKDF2_ITERATIONS = 65_536
 _FINGERPRINT_SUFFIX = "f33c366c-ae91-4819-b221-f9794ebb8145"  # fixed by Psoxy's health check
 _TOKEN = re.compile(r"(?:t~[A-Za-z0-9_\-]{43}|p~[A-Za-z0-9_\-]{43,})(?:@[A-Za-z0-9._~\-]+)?")
@@ -146,6 +149,11 @@ class Pseudonymizer:
         hashes = _base64url_all([sha256(utf8(text) + salt).digest() for text in texts])
         tokens: dict[str | None, str] = {text: f"t~{digest}" for text, digest in zip(texts, hashes, strict=True)}
         return list(map(tokens.get, values))
+
+    def encoded_hashes(self, texts: Sequence[bytes]) -> bytes:
+        """`ENCODED_HASH` characters for each UTF-8 text as it stands, of which the first `HASH` are its token's."""
+        salt = self._salt
+        return _base64url_groups([sha256(text + salt).digest() for text in texts])
 
     def raw_token(self, text: str) -> str | None:
         """`t~…` of the text as it stands: never taken for an address, no domain. None for blank text."""
@@ -359,12 +367,14 @@ def _base64url(data: bytes) -> str:
 
 
 def _base64url_all(digests: Sequence[bytes]) -> Iterator[str]:
-    """The 43 characters of each digest, encoded in one go.
+    """The characters of each digest, encoded in one go."""
+    encoded = _base64url_groups(digests).decode()
+    return (encoded[start : start + HASH] for start in range(0, len(encoded), ENCODED_HASH))
 
-    32 bytes and a zero byte are 44 characters without padding, of which the first 43 are those of the 32 alone.
-    """
-    encoded = base64.urlsafe_b64encode(b"\0".join([*digests, b""])).decode()
-    return (encoded[start : start + 43] for start in range(0, len(encoded), 44))
+
+def _base64url_groups(digests: Sequence[bytes]) -> bytes:
+    """32 bytes and a zero byte are 44 characters without padding, of which the first 43 are those of the 32 alone."""
+    return base64.urlsafe_b64encode(b"\0".join([*digests, b""]))
 
 
 def _canonical_ip(text: str) -> str | None:

@@ -39,7 +39,7 @@ class Treatments(Mapping[str, Rewrite]):
 
         `holds_person` finds names, addresses and numbers of the tenant's people, where its directory is at hand.
         """
-        self._pseudonymizer = pseudonymizer
+        self.pseudonymizer = pseudonymizer
         self._holds_person = holds_person
         self._group_original = group_original
         self._rewrites: dict[str, Rewrite] = {
@@ -70,34 +70,34 @@ class Treatments(Mapping[str, Rewrite]):
     def once(self, name: str) -> Rewrite:
         """The same treatment for texts that hardly ever repeat: nothing about them is remembered."""
         rewrite = self._rewrites[name]
-        return self._pseudonymizer.tokens_once if rewrite == self._pseudonymizer.tokens else rewrite
+        return self.pseudonymizer.tokens_once if rewrite == self.pseudonymizer.tokens else rewrite
 
     def _reversible(self, text: str) -> str | None:
-        return self._pseudonymizer.reversible(text)
+        return self.pseudonymizer.reversible(text)
 
     def _tokenize(self, text: str) -> str | None:
         """Of the raw text: no canonical form, no domain. Without an encryption key only its hash part."""
-        if self._pseudonymizer.can_reverse:
-            return None if is_blank(text) else self._pseudonymizer.tokenize(text)
+        if self.pseudonymizer.can_reverse:
+            return None if is_blank(text) else self.pseudonymizer.tokenize(text)
         return self._token_of_raw_text(text)
 
     def _token_of_raw_text(self, text: str) -> str | None:
         """A token that never takes the text for an address, so that no host name stays behind as its domain."""
-        return self._pseudonymizer.raw_token(text)
+        return self.pseudonymizer.raw_token(text)
 
     def _group_address(self, text: str) -> str:
-        return self._pseudonymizer.as_json(text, include_original=self._group_original)
+        return self.pseudonymizer.as_json(text, include_original=self._group_original)
 
     def _keep_guid(self, text: str) -> str | None:
         """An Entra object id stays; a phone number, address or Skype name in its place does not."""
-        return text if _GUID.fullmatch(text) else self._pseudonymizer.token(text)
+        return text if _GUID.fullmatch(text) else self.pseudonymizer.token(text)
 
     def _free_text(self, text: str) -> str | None:
         """What people typed, unless it holds an identifier; a text that is one address becomes its pseudonym."""
         if is_blank(text):
             return text
         if "@" in text:
-            token = self._pseudonymizer.token(text)
+            token = self.pseudonymizer.token(text)
             if token is not None and "@" in token:
                 return token
         return self._cut_passcode(text)

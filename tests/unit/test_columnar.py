@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from pipeline.model import Tile, Window
 from pipeline.ports import RowFilter
-from pipeline.sanitize.columnar import ColumnarSanitizer, UnreadablePage, parse_instants
+from pipeline.sanitize.columnar import ColumnarSanitizer, UnreadablePage
 from pipeline.sanitize.columns import output_schema
+from pipeline.sanitize.instant_columns import parse_instants
 from pipeline.sanitize.pseudonym import Pseudonymizer
 from pipeline.sanitize.rules import PROFILES, Profile, built_in_rules
 from pipeline.sanitize.treatments import Treatments

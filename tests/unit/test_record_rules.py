@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.sanitize.columnar import _parse_dates, parse_instants
+from pipeline.sanitize.instant_columns import parse_dates, parse_instants
 from pipeline.sanitize.instant_text import parse_date, parse_instant
 from pipeline.sanitize.record_rules import decode_record, depth, split_array, value_of_type
 from tests.unit.wild_records import INSTANTS, LOCAL_INSTANTS, ODD_INSTANTS, SEVEN_DIGITS
@@ -98,7 +98,7 @@ def test_instants_with_a_zone(text: str, expected: object) -> None:
 def test_a_date_means_the_same_alone_and_in_a_column(text: str) -> None:
     """Or it is refused in both."""
     found: list[object] = []
-    for parse in (parse_date, lambda each: _parse_dates(pa.array([each]))[0].as_py()):
+    for parse in (parse_date, lambda each: parse_dates(pa.array([each]))[0].as_py()):
         try:
             found.append(parse(text))
         except ValueError:
