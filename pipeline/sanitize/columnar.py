@@ -36,11 +36,9 @@ from pipeline.sanitize.record_rules import (
     split_array,
 )
 from pipeline.sanitize.rules import DROP, KEEP, DatasetRules, FieldRule, Profile
-from pipeline.sanitize.token_columns import token_column
 from pipeline.sanitize.treatments import Treatments
 from pipeline.sanitize.unit_rows import once_per_key
 
-_HASHED = frozenset({"pseudonymize", "message-id-host"})  # treatments that make one token of a text
 UNIQUE_TEXTS = frozenset({"internetMessageId"})  # beside the keys: leaves whose texts hardly ever repeat in a page
 _DEEP = (b"]" * 64, b"}" * 64, b"}]" * 32)  # how a page ends whose nesting would overflow Arrow's stack
 
@@ -272,16 +270,11 @@ class ColumnarSanitizer:
         if treatment == "date":
             return parse_dates(values)
         if unique:
-            if treatment in _HASHED and (tokens := self._tokens(treatment, values)) is not None:
-                return tokens
-            return pa.array(self._treatments.once(treatment)(values.to_pylist()), pa.string())
+            return self._treatments.once(treatment, values)
         encoded = values.dictionary_encode()
         rewrite = self._treatments[treatment]
         substitutes = pa.array(rewrite(encoded.dictionary.to_pylist()), pa.string())
         return substitutes.take(encoded.indices)
-
-    def _tokens(self, treatment: str, values: pa.Array) -> pa.Array | None:
-        return token_column(values, self._treatments.pseudonymizer, addresses=treatment == "pseudonymize")
 
 
 def _refuse_infinite(columns: Sequence[pa.Array]) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.sanitize.rules import DatasetRules, FieldRule, FieldType, Step
 
@@ -70,18 +69,21 @@ def property_tree(fields: Iterable[FieldRule]) -> Node:
 def leaves(rows: pa.Table, tree: Node) -> Iterator[tuple[FieldRule, pa.ChunkedArray]]:
     """The values of every leaf of `tree` that has any, out of lists and structs; null where what holds them is null."""
     for node in tree.children.values():
-        yield from _leaves(rows[node.name], node)
+        yield from _leaves(rows[node.name].chunks, node)
 
 
-def _leaves(values: pa.ChunkedArray, node: Node) -> Iterator[tuple[FieldRule, pa.ChunkedArray]]:
+def _leaves(chunks: Sequence[pa.Array], node: Node) -> Iterator[tuple[FieldRule, pa.ChunkedArray]]:
     if node.many:
-        values = pc.list_flatten(values)
-    if values.null_count == len(values):
+        chunks = [chunk.flatten() for chunk in chunks]
+    if all(chunk.null_count == len(chunk) for chunk in chunks):
         return
     if node.rule is not None:
-        yield node.rule, values
-    for child in node.children.values():
-        yield from _leaves(pc.struct_field(values, [values.type.get_field_index(child.name)]), child)
+        yield node.rule, pa.chunked_array(chunks)
+    elif node.children:
+        members = [chunk.flatten() for chunk in chunks]  # lays a struct's own nulls over its children
+        for child in node.children.values():
+            index = chunks[0].type.get_field_index(child.name)
+            yield from _leaves([member[index] for member in members], child)
 
 
 def _insert(parent: Node, steps: Sequence[Step], rule: FieldRule) -> None:

@@ -36,6 +36,7 @@ _DECLARED: Mapping[ShapeName, str] = {
     "item-id": "[A-Za-z0-9_=+/-]{16,}",  # base64 of either alphabet; too long for a name or a phone number
     "thread-id": "(?:19|48):[A-Za-z0-9_=:.~-]+(?:@[A-Za-z0-9.]+)?",
 }
+_ITEM_ID_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_=+/-"
 _BY_TYPE: Mapping[str, str] = {
     "guid": _GUID,
     "enum": rf"{_WORD}(?:, ?{_WORD})*",  # flags come as a list
@@ -48,10 +49,17 @@ _OPEN_TREATMENTS = frozenset({"title-phrases", "cut-passcode", "zoom-links", "fr
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A closed shape: `name` for messages, `pattern` for the whole value."""
+    """A closed shape: `name` for messages, `pattern` for the whole value.
+
+    Some shapes can be proved without matching: texts that are `t~` and a hash followed by what matches `token_rest`
+    have it, and texts of at least `shortest` characters, all out of `alphabet`.
+    """
 
     name: str
     pattern: str
+    token_rest: str | None = None
+    alphabet: bytes = b""
+    shortest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +79,28 @@ def declared_shape(rule: FieldRule, profile: Profile, forms: TokenForms) -> Shap
         return None
     if treatment == KEEP:
         return _kept(rule)
-    return Shape(treatment, _treated(treatment, forms))
+    return Shape(treatment, _treated(treatment, forms), token_rest=_token_rest(treatment, forms))
 
 
 def _kept(rule: FieldRule) -> Shape | None:
+    if rule.shape == "item-id":
+        return Shape("item-id", _DECLARED["item-id"], alphabet=_ITEM_ID_CHARACTERS, shortest=16)
     if rule.shape is not None:
         return Shape(rule.shape, _DECLARED[rule.shape])
     if rule.steps[-1].name == "@odata.type":
         return Shape("@odata.type", _ODATA_TYPE)
     pattern = _BY_TYPE.get(rule.type)
     return None if pattern is None else Shape(rule.type, pattern)
+
+
+def _token_rest(treatment: str, forms: TokenForms) -> str | None:
+    """What may follow the hash where a treatment makes `t~` tokens of texts; None where it makes something else."""
+    if treatment in {"tokenize", "message-id-host"}:
+        return ""
+    if treatment in {"pseudonymize", "pseudonymize-reversible"}:
+        domain = _DOMAINS[forms.domains]
+        return f"(?:@{domain})?" if domain else ""
+    return None
 
 
 def _treated(treatment: str, forms: TokenForms) -> str:

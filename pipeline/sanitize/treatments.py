@@ -7,16 +7,20 @@ A treatment rewrites the *distinct* texts of a batch. It is total on text and nu
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import pyarrow as pa
+
 from pipeline.sanitize.java_text import is_blank
 from pipeline.sanitize.pseudonym import Pseudonymizer
 from pipeline.sanitize.recognizers import holds_identifier
 from pipeline.sanitize.text_filters import keep_phrases, keep_tokens, phrase_pattern, redact_matches
 from pipeline.sanitize.thread_ids import treat_join_url, treat_thread_id
 from pipeline.sanitize.title_phrases import TITLE_PHRASES
+from pipeline.sanitize.token_columns import token_column
 
 Texts = Sequence[str | None]
 Rewrite = Callable[[Texts], list[str | None]]
 
+_HASHED = frozenset({"pseudonymize", "message-id-host"})  # one token a text
 _SMTP = re.compile(r"(?i)^smtp:(.*)\Z", re.ASCII)  # as a whole line: nothing may stay behind the token
 _PASSCODE = (re.compile(r"(?i)pwd=[^&]*", re.ASCII),)
 _ZOOM_LINKS = (re.compile(r"https://[^.]+\.zoom\.us/.*", re.ASCII),)
@@ -39,7 +43,7 @@ class Treatments(Mapping[str, Rewrite]):
 
         `holds_person` finds names, addresses and numbers of the tenant's people, where its directory is at hand.
         """
-        self.pseudonymizer = pseudonymizer
+        self._pseudonymizer = pseudonymizer
         self._holds_person = holds_person
         self._group_original = group_original
         self._rewrites: dict[str, Rewrite] = {
@@ -67,37 +71,43 @@ class Treatments(Mapping[str, Rewrite]):
     def __len__(self) -> int:
         return len(self._rewrites)
 
-    def once(self, name: str) -> Rewrite:
-        """The same treatment for texts that hardly ever repeat: nothing about them is remembered."""
+    def once(self, name: str, values: pa.Array) -> pa.Array:
+        """A column whose texts hardly ever repeat, treated: nothing about them is remembered."""
         rewrite = self._rewrites[name]
-        return self.pseudonymizer.tokens_once if rewrite == self.pseudonymizer.tokens else rewrite
+        if name in _HASHED:
+            tokens = token_column(values, self._pseudonymizer, addresses=name != "message-id-host")
+            if tokens is not None:
+                return tokens
+        if rewrite == self._pseudonymizer.tokens:
+            rewrite = self._pseudonymizer.tokens_once
+        return pa.array(rewrite(values.to_pylist()), pa.string())
 
     def _reversible(self, text: str) -> str | None:
-        return self.pseudonymizer.reversible(text)
+        return self._pseudonymizer.reversible(text)
 
     def _tokenize(self, text: str) -> str | None:
         """Of the raw text: no canonical form, no domain. Without an encryption key only its hash part."""
-        if self.pseudonymizer.can_reverse:
-            return None if is_blank(text) else self.pseudonymizer.tokenize(text)
+        if self._pseudonymizer.can_reverse:
+            return None if is_blank(text) else self._pseudonymizer.tokenize(text)
         return self._token_of_raw_text(text)
 
     def _token_of_raw_text(self, text: str) -> str | None:
         """A token that never takes the text for an address, so that no host name stays behind as its domain."""
-        return self.pseudonymizer.raw_token(text)
+        return self._pseudonymizer.raw_token(text)
 
     def _group_address(self, text: str) -> str:
-        return self.pseudonymizer.as_json(text, include_original=self._group_original)
+        return self._pseudonymizer.as_json(text, include_original=self._group_original)
 
     def _keep_guid(self, text: str) -> str | None:
         """An Entra object id stays; a phone number, address or Skype name in its place does not."""
-        return text if _GUID.fullmatch(text) else self.pseudonymizer.token(text)
+        return text if _GUID.fullmatch(text) else self._pseudonymizer.token(text)
 
     def _free_text(self, text: str) -> str | None:
         """What people typed, unless it holds an identifier; a text that is one address becomes its pseudonym."""
         if is_blank(text):
             return text
         if "@" in text:
-            token = self.pseudonymizer.token(text)
+            token = self._pseudonymizer.token(text)
             if token is not None and "@" in token:
                 return token
         return self._cut_passcode(text)

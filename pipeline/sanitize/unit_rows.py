@@ -11,7 +11,8 @@ def once_per_key(batches: Sequence[pa.Table], *, schema: pa.Schema, key: Sequenc
 
     Columns that begin with `_` are the same for the whole unit and do not tell rows apart.
     """
-    rows = pa.concat_tables([schema.empty_table(), *batches])
+    held = [batch for batch in batches if len(batch)]
+    rows = pa.concat_tables(held) if held else schema.empty_table()
     columns = [_column(rows, path) for path in key if not path.startswith("_")]
     if not columns:
         return rows

@@ -357,8 +357,8 @@ class _PassEverything(Treatments):
     def __getitem__(self, name: str) -> Any:
         return list
 
-    def once(self, name: str) -> Any:
-        return list
+    def once(self, name: str, values: Any) -> Any:
+        return values
 
 
 class _Pages:
