@@ -58,7 +58,7 @@ CHAT: Shape[Chat, ChatContext] = Shape(
     {
         "topic": _topic,
         "createdDateTime": lambda chat, _: to_text(chat.created, 3),
-        "lastUpdatedDateTime": lambda chat, _: to_text(chat.created + chat.noise[22] * SECOND, 3),
+        "lastUpdatedDateTime": lambda chat, _: to_text(chat.updated, 3),
         "chatType": lambda chat, _: chat.kind.value,
         "webUrl": lambda chat, c: f"https://teams.microsoft.com/l/chat/{chat.id}/0?tenantId={c.tenant_id}",
         "tenantId": lambda _, c: c.tenant_id,
@@ -72,7 +72,7 @@ CHAT: Shape[Chat, ChatContext] = Shape(
 
 def render_members(chat: Chat, context: ChatContext) -> list[dict[str, Any]]:
     """The members of a chat, each with its own @odata.type."""
-    members = [_member(chat, person, context) for person in chat.members]
+    members = [_member(chat, person, context) for person in chat.present]
     if chat.outside_kind is not None:
         members.append(_outside_member(chat, chat.outside_kind, context))
     return members

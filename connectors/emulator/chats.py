@@ -8,11 +8,13 @@ What holds:
 - A chat has its own row of slots with at most one message each. A message may later be edited, get a reaction, or
   be deleted, at the latest `LATEST_CHANGE` after it was written; changes that still lie in the future are not seen.
   (Changes made through the tenant's methods may come at any time.)
+- Members stay for ever, unless the tenant's methods let somebody join or leave. A chat is listed to those who are
+  in it; what was written before stays as it was.
 - A message id is its creation in milliseconds and unique within its chat only, as in Teams.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 
@@ -66,14 +68,16 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Chat:
-    """A chat, seen by all its members. `key` alone tells two chats apart."""
+    """A chat, seen by those who are `present`. `key` alone tells two chats apart; `members` founded it."""
 
     key: tuple[int, int, int]
     id: str = field(repr=False)
     kind: ChatKind
     noise: bytes = field(repr=False)
     created: int
+    updated: int
     members: Sequence[Person] = field(repr=False)
+    present: Sequence[Person] = field(repr=False)
     outside_kind: OutsideMember | None = None
     outsider: Recipient | None = field(default=None, repr=False)
 
@@ -129,13 +133,15 @@ class Chats:
         self._delivered: dict[str, list[ChatMessage]] = {}
         self._made_changes: dict[tuple[str, str], list[Change]] = {}
         self._change_count = 0
+        self._now_present: dict[tuple[int, int, int], tuple[Sequence[Person], int]] = {}  # and since when
+        self._joined: dict[int, list[Chat]] = {}
         self.of_member = lru_cache(maxsize=2_048)(self._of_member)
         self._messages = lru_cache(maxsize=1_024)(self._messages_at)
 
     def all(self) -> Iterator[Chat]:
         """Every chat once."""
         for number in self._seats:
-            for chat in self.of_member(number):
+            for chat in self._founded_by(number):
                 if min(person.number for person in chat.members) == number:
                     yield chat
 
@@ -145,7 +151,7 @@ class Chats:
         number = self._member_in_thread_id(chat_id) if first is None else first.number
         if number not in self._seat:
             return None
-        return next((chat for chat in self.of_member(number) if chat.id == chat_id), None)
+        return next((chat for chat in self._founded_by(number) if chat.id == chat_id), None)
 
     def messages(self, chat: Chat, *, since: int | None = None) -> Sequence[ChatMessage]:
         """The messages of a chat, newest first; with `since` at least all that were created or changed since."""
@@ -156,13 +162,12 @@ class Chats:
         """Writes messages into a chat, a millisecond apart."""
         taken = {message.id for message in (*self.messages(chat), *self._delivered.get(chat.id, ()))}
         messages: list[ChatMessage] = []
+        sender = (chat.present or chat.members)[0]
         while len(messages) < count:
             noise = bytearray(self._noise.bytes("chat-delivery", *chat.key, self._change_count))
             self._change_count += 1
             noise[1:4] = b"\xff\xff\xff"  # an ordinary message, not changed by itself
-            message = ChatMessage(
-                chat=chat, noise=bytes(noise), created=ticks - ticks % MILLISECOND, sender=chat.members[0]
-            )
+            message = ChatMessage(chat=chat, noise=bytes(noise), created=ticks - ticks % MILLISECOND, sender=sender)
             ticks += MILLISECOND
             if message.id not in taken:
                 messages.append(message)
@@ -178,12 +183,39 @@ class Chats:
         self._made_changes.setdefault((chat.id, message_id), []).append(change)
         self._change_count += 1
 
+    def join(self, chat: Chat, person: Person, *, ticks: int) -> None:
+        """Adds a member to a chat."""
+        self._joined.setdefault(person.number, []).append(chat)
+        self._set_present(chat, (*chat.present, person), ticks)
+
+    def leave(self, chat: Chat, person: Person, *, ticks: int) -> None:
+        """Takes a member out of a chat. Raises KeyError where it has no such member."""
+        if person.number not in {each.number for each in chat.present}:
+            raise KeyError("no such member")
+        self._set_present(chat, tuple(each for each in chat.present if each.number != person.number), ticks)
+
+    def _set_present(self, chat: Chat, present: Sequence[Person], ticks: int) -> None:
+        self._now_present[chat.key] = present, ticks
+        self.of_member.cache_clear()
+
+    def _as_it_is(self, chat: Chat) -> Chat:
+        if chat.key not in self._now_present:
+            return chat
+        present, updated = self._now_present[chat.key]
+        return replace(chat, present=present, updated=updated)
+
     def _of_member(self, number: int) -> Sequence[Chat]:
-        """The chats of a person, in a stable order."""
+        """The chats a person is in, in a stable order."""
+        joined = (self._as_it_is(chat) for chat in self._joined.get(number, ()))
+        listed = dict.fromkeys((*self._founded_by(number), *joined))
+        return tuple(chat for chat in listed if number in {person.number for person in chat.present})
+
+    def _founded_by(self, number: int) -> Sequence[Chat]:
         if number not in self._seat:
             return ()
         rounds = range(self._pair_rounds + self._circle_rounds)
-        return tuple(chat for n in rounds if (chat := self._chat(n, self._seat[number])) is not None)
+        founded = (self._chat(n, self._seat[number]) for n in rounds)
+        return tuple(self._as_it_is(chat) for chat in founded if chat is not None)
 
     def _chat(self, round_number: int, seat: int) -> Chat | None:
         if round_number < self._pair_rounds:
@@ -198,6 +230,7 @@ class Chats:
         key = (1 if kind is ChatKind.GROUP else 2, round_number, circle.number)
         noise = self._noise.bytes("chat", *key)
         name = f"{min(person.number for person in members) ^ _mask(noise):08x}{noise[8:20].hex()}"
+        created = self._first_ticks - (1 + noise[0]) * DAY
         outside = list(OutsideMember)[noise[2] % len(OutsideMember)] if noise[1] < 50 else None
         if outside is not None and kind is ChatKind.GROUP:
             outside = OutsideMember.FEDERATED
@@ -206,8 +239,10 @@ class Chats:
             id=f"19:{'meeting_' if kind is ChatKind.MEETING else ''}{name}@thread.v2",
             kind=kind,
             noise=noise,
-            created=self._first_ticks - (1 + noise[0]) * DAY,
+            created=created,
+            updated=created + noise[22] * SECOND,
             members=members,
+            present=members,
             outside_kind=outside,
             outsider=None if outside is None else self._people.outsider(spread(noise[3:5], OUTSIDERS)),
         )
@@ -219,14 +254,17 @@ class Chats:
             return None
         key = (0, round_number, min(seat, other))
         noise = self._noise.bytes("chat", *key)
+        created = self._first_ticks - (1 + noise[0]) * DAY
         ids = "_".join(sorted(person.id for person in members))
         return Chat(
             key=key,
             id=f"19:{ids}@unq.gbl.spaces",
             kind=ChatKind.ONE_ON_ONE,
             noise=noise,
-            created=self._first_ticks - (1 + noise[0]) * DAY,
+            created=created,
+            updated=created + noise[22] * SECOND,
             members=members,
+            present=members,
         )
 
     def _member_in_thread_id(self, chat_id: str) -> int | None:

@@ -153,6 +153,17 @@ class Meetings:
             insort(self._delivered.setdefault(owner.number, []), entries[-1], key=_start)
         return entries
 
+    def move(self, owner: Person, place: int, *, start: int) -> None:
+        """Moves an event that was delivered. Raises KeyError where there is none."""
+        entries = self._delivered.get(owner.number, [])
+        entry = next((entry for entry in entries if entry.place == place), None)
+        if entry is None:
+            raise KeyError("no such event")
+        entries.remove(entry)
+        end = start + entry.meeting.end - entry.meeting.start
+        insort(entries, replace(entry, meeting=replace(entry.meeting, start=start, end=end)), key=_start)
+        self._changes += 1
+
     def remove(self, owner: Person, place: int) -> None:
         """Deletes an event from one calendar."""
         self._removed.add((owner.number, place))

@@ -142,13 +142,16 @@ class Teams:
         noise = self._noise.bytes("channel", team.number, number)
         channel_id = f"19:{noise[:16].hex()}@thread.tacv2"
         topics = self._words.topics
+        created, writers = self._first_ticks - (1 + noise[0]) * DAY, self._writers(team)
         thread = Chat(
             key=(3, team.number, number),
             id=channel_id,
             kind=ChatKind.GROUP,
             noise=noise,
-            created=self._first_ticks - (1 + noise[0]) * DAY,
-            members=self._writers(team),
+            created=created,
+            updated=created,
+            members=writers,
+            present=writers,
         )
         return Channel(
             id=channel_id,

@@ -142,6 +142,10 @@ class Tenant:
         entries = self.meetings.deliver(person, count=count, start=self._ticks(start), duration=length)
         return [self.event_ids.event_id(person, entry.place, immutable=True) for entry in entries]
 
+    def move_event(self, user_id: str, event_id: str, *, start: datetime) -> None:
+        """Moves an event that was delivered to another time. Raises KeyError."""
+        self.meetings.move(self.person(user_id), self.event_ids.place(event_id), start=self._ticks(start))
+
     def deliver_chat_messages(
         self,
         *,
@@ -181,6 +185,14 @@ class Tenant:
     def delete_chat_message(self, chat_id: str, message_id: str, *, at: datetime | None = None) -> None:
         """Deletes a chat message: it stays listed with an empty body. Raises KeyError."""
         self._change(chat_id, message_id, ChangeKind.DELETION, at)
+
+    def join_chat(self, chat_id: str, user_id: str, *, at: datetime | None = None) -> None:
+        """Adds a user to a chat. Raises KeyError."""
+        self.chats.join(self._chat(chat_id), self.person(user_id), ticks=self._ticks(at))
+
+    def leave_chat(self, chat_id: str, user_id: str, *, at: datetime | None = None) -> None:
+        """Takes a user out of a chat: it is not listed to that user any more. Raises KeyError."""
+        self.chats.leave(self._chat(chat_id), self.person(user_id), ticks=self._ticks(at))
 
     def deliver_channel_messages(
         self,
