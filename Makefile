@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 AZ     := .venv-az/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long image-test check lint format lock clean
+.PHONY: help demo test test-long image-test check lint format docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ lint: $(STAMP) ## format, lint, types, import contracts, deployment files
 format: $(STAMP) ## rewrite the code in the house style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(STAMP) ## write the pages that follow from rules and connectors
+	$(BIN)/python -m pipeline.guide docs
 
 COMPILE := uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11
 

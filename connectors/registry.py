@@ -1,11 +1,13 @@
 """The connectors by the names the settings give them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from connectors import entra_id, msft_teams, outlook_calendar, outlook_mail
 from connectors.graph.client import GraphClient
 from connectors.graph.connector import Select
+from connectors.graph.network import Network
+from connectors.graph.throttle import Governor
 from connectors.options import ConnectorOptions
 from pipeline.ports import Connector
 
@@ -30,3 +32,21 @@ def build(name: str, *, client: GraphClient, select: Select, options: ConnectorO
     Raises: KeyError, for a name that is not in CONNECTORS.
     """
     return CONNECTORS[name](client, select=select, options=options)
+
+
+def declared(select: Select) -> Sequence[Connector]:
+    """Every connector with the default options, to be looked at: none of them can ask Graph anything."""
+    client = GraphClient(
+        graph="https://graph.microsoft.com", tokens=_NoTokens(), governor=Governor(), network=Network()
+    )
+    return [build(name, client=client, select=select, options=ConnectorOptions()) for name in CONNECTORS]
+
+
+class _NoTokens:
+    """Of an application that does not exist."""
+
+    async def token(self) -> str:
+        raise RuntimeError("a connector that was only declared was asked to read")
+
+    def invalidate(self, refused: str, *, claims: str = "") -> None:
+        del refused, claims

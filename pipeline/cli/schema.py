@@ -13,13 +13,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.exits import Exit
 from pipeline.sanitize.columns import output_types
 from pipeline.sanitize.rules import DatasetRules, built_in_rules
-
-METADATA_COLUMNS = (
-    ("_owner", "string", "the mailbox, team or group a row was read from; treated like a user or group id"),
-    ("_run_id", "string", "the run that wrote the row; sorts by time"),
-    ("_exported_at", "timestamp[us, tz=UTC]", "start of that run"),
-    ("_removed", "string", "why the record is gone; null for a living one"),
-)
+from sinks.parquet.schema import METADATA_FIELDS, METADATA_MEANINGS
 
 
 def schema(options: Globals, *, dataset: str | None) -> Exit:
@@ -47,6 +41,6 @@ def _print_columns(console: Console, rules: DatasetRules, profile: Profile) -> N
     types = output_types(rules)
     for rule in rules.fields:
         table.add_row(rule.path, types[rule.path], rule.treatment(profile), rule.why)
-    for name, type_, meaning in METADATA_COLUMNS:
-        table.add_row(name, type_, "", meaning)
+    for field in METADATA_FIELDS:
+        table.add_row(field.name, str(field.type), "", METADATA_MEANINGS[field.name])
     console.print(table)

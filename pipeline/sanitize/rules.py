@@ -65,10 +65,11 @@ class FieldRule:
 
 @dataclass(frozen=True, slots=True)
 class DatasetRules:
-    """The rules of one dataset; `fields` are its columns' leaves, in column order."""
+    """The rules of one dataset; `row` says what one row is, `fields` are its columns' leaves, in column order."""
 
     connector: str
     dataset: str
+    row: str
     version: int
     source: str
     key: tuple[str, ...]
@@ -155,6 +156,7 @@ class _Departure(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Dataset(msgspec.Struct, forbid_unknown_fields=True):
+    row: str
     version: int
     source: str
     key: tuple[str, ...]
@@ -179,6 +181,7 @@ def _dataset(connector: str, name: str, body: _Dataset) -> DatasetRules:
     return DatasetRules(
         connector=connector,
         dataset=name,
+        row=body.row,
         version=body.version,
         source=body.source,
         key=body.key,

@@ -3,6 +3,7 @@
 The names are a public contract: readers join and deduplicate on them.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import pyarrow as pa
@@ -14,11 +15,17 @@ RUN_ID = "_run_id"
 EXPORTED_AT = "_exported_at"
 REMOVED = "_removed"
 METADATA_FIELDS: tuple[pa.Field, ...] = (
-    pa.field(OWNER, pa.string()),  # pseudonym of whose data it is, null where a dataset has no owner
+    pa.field(OWNER, pa.string()),
     pa.field(RUN_ID, pa.string()),
-    pa.field(EXPORTED_AT, INSTANT),  # start of the run
-    pa.field(REMOVED, pa.string()),  # why the object is gone, null for a living one
+    pa.field(EXPORTED_AT, INSTANT),
+    pa.field(REMOVED, pa.string()),
 )
+METADATA_MEANINGS: Mapping[str, str] = {
+    OWNER: "the mailbox, team or group a row was read from; treated like a user or group id; null where there is none",
+    RUN_ID: "the run that wrote the row; sorts by time",
+    EXPORTED_AT: "start of that run",
+    REMOVED: "why the record is gone; null for a living one",
+}
 
 
 def part_schema(

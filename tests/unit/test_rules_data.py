@@ -92,9 +92,10 @@ def test_a_path_that_stands_twice_is_found() -> None:
 
 @every_dataset
 def test_dataset_head(dataset: str) -> None:
-    """Version, source page, key, time and owner are there and fit the fields."""
+    """What a row is, version, source page, key, time and owner are there and fit the fields."""
     body = RULE_SETS[dataset]
-    assert set(body) == {"version", "source", "key", "time", "owner", "fields", "dropped"}
+    assert set(body) == {"row", "version", "source", "key", "time", "owner", "fields", "dropped"}
+    assert len(body["row"]) > 10
     assert body["version"] >= 1
     assert body["source"].startswith("https://learn.microsoft.com/graph/api/resources/")
     assert body["owner"] in {None, "mailbox", "team", "group"}

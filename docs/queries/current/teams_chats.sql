@@ -1,0 +1,4 @@
+-- teams_chats: the newest row of each record.
+CREATE OR REPLACE VIEW current_teams_chats AS
+SELECT * FROM read_parquet(getvariable('export') || '/teams_chats/*/*.parquet', union_by_name = true)
+QUALIFY row_number() OVER (PARTITION BY id ORDER BY _run_id DESC) = 1;
