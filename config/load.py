@@ -17,7 +17,7 @@ from config.checks import cross_faults, file_faults, privacy_faults, secret_faul
 from config.faults import Fault, SettingsError, unknown_key
 from config.fields import Group, ReadContext
 from config.keys import ROOT, keys_of, resolve_folded, resolve_location
-from config.model import Privacy, ReaderSettings, RuleOptions, Settings
+from config.model import Output, Privacy, ReaderSettings, RuleOptions, Settings
 from config.secrets import SecretReader
 from config.yaml_text import YamlFaultError, parse_yaml
 
@@ -81,6 +81,15 @@ def load_rule_options(
     section = _without_secrets(sources.section("privacy"))
     options, faults = _validated(RuleOptions, section, base_dir=sources.base_dir, at=("privacy",))
     return _or_raise(options, sources.faults_of("privacy") + faults)
+
+
+def load_output(
+    path: Path | None, *, environ: Mapping[str, str], overrides: Mapping[str, object] = NO_OVERRIDES
+) -> Output:
+    """The `output` section alone; without a file the defaults. Raises SettingsError with all faults of that part."""
+    sources = _Sources(path, environ=environ, overrides=overrides)
+    output, faults = _validated(Output, sources.section("output"), base_dir=sources.base_dir, at=("output",))
+    return _or_raise(output, sources.faults_of("output") + faults)
 
 
 def load_reader_settings(

@@ -3,16 +3,18 @@
 import os
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from config.load import load_rule_options
+from config.load import load_output, load_rule_options
 from config.model import Profile
 from pipeline.cli.console import Globals, out
 from pipeline.cli.settings import settings_file
 from pipeline.errors import ConfigurationError
 from pipeline.exits import Exit
-from pipeline.sanitize.columns import output_types
-from pipeline.sanitize.rules import DatasetRules, built_in_rules
+from pipeline.sanitize.columns import INSTANT_TYPES, output_types
+from pipeline.sanitize.rules import DatasetRules, FieldRule, built_in_rules
+from sinks.parquet.flat import Layout
 from sinks.parquet.schema import METADATA_FIELDS, METADATA_MEANINGS
 
 
@@ -23,8 +25,10 @@ def schema(options: Globals, *, dataset: str | None) -> Exit:
         return Exit.COMPLETE
     if dataset not in rules:
         raise ConfigurationError(f"schema: there is no dataset {dataset}; there are: {', '.join(rules)}")
-    profile = load_rule_options(settings_file(options), environ=os.environ).profile
-    _print_columns(out(), rules[dataset], profile)
+    path = settings_file(options)
+    profile = load_rule_options(path, environ=os.environ).profile
+    layout = load_output(path, environ=os.environ).layout
+    _print_columns(out(), rules[dataset], profile, layout)
     return Exit.COMPLETE
 
 
@@ -35,12 +39,27 @@ def _print_datasets(console: Console, rules: list[DatasetRules]) -> None:
     console.print(table)
 
 
-def _print_columns(console: Console, rules: DatasetRules, profile: Profile) -> None:
-    console.print(f"{rules.dataset}, schema version {rules.version}, profile {profile}: {rules.source}")
+def _print_columns(console: Console, rules: DatasetRules, profile: Profile, layout: Layout) -> None:
+    console.print(
+        f"{rules.dataset}, schema version {rules.version}, profile {profile}, layout {layout}: {rules.source}",
+        soft_wrap=True,
+    )
     table = Table("column", "type", "treatment", "why", box=None)
     types = output_types(rules)
     for rule in rules.fields:
-        table.add_row(rule.path, types[rule.path], rule.treatment(profile), rule.why)
+        cells = (rule.path, _type(rule, types[rule.path], layout), rule.treatment(profile), rule.why)
+        table.add_row(*map(escape, cells))  # brackets are part of names and types
     for field in METADATA_FIELDS:
-        table.add_row(field.name, str(field.type), "", METADATA_MEANINGS[field.name])
+        type_ = "string" if layout == "flat" else str(field.type)
+        table.add_row(field.name, escape(type_), "", METADATA_MEANINGS[field.name])
     console.print(table)
+
+
+def _type(rule: FieldRule, arrow: str, layout: Layout) -> str:
+    """What the value is in this layout: beneath a column of the flat one it is a part of its JSON text."""
+    if layout == "nested":
+        return arrow
+    is_column = len(rule.steps) == 1 and not rule.steps[0].many
+    if not is_column:
+        return "in JSON text"
+    return "string" if rule.type in INSTANT_TYPES else arrow

@@ -73,10 +73,20 @@ _RUNS_WITH_TIME_READ = Template(
         FROM export_runs
     )"""
 )
-_NO_FAILURE_OF = Template(
+# A manifest names principals as profile strict names owners. Where ids are readable the two do not join: then no unit
+# may have failed, and a mailbox, which may have been skipped, counts as read only if the run has a row of it.
+_READ_BY = Template(
     """\
-(len(later.failed) = 0 OR $owner LIKE 't~%'
-            AND NOT list_has_any(later.failed, [$owner, 'everybody']))"""
+CASE WHEN $owner LIKE 't~%'
+            THEN NOT list_has_any(later.failed || later.skipped, [$owner, 'everybody'])
+            ELSE len(later.failed) = 0$has_rows
+        END"""
+)
+_HAS_ROWS = Template(
+    """ AND (later.run_id, $owner) IN (
+                SELECT (_run_id, _owner)
+                FROM read_parquet(getvariable('export') || '/$dataset/*/*.parquet', union_by_name = true)
+            )"""
 )
 _IN_DIRECTORY = Template(
     """\
@@ -138,12 +148,14 @@ def _read_its_time(semantics: Semantics) -> list[str]:
 
 
 def _read_its_owner(semantics: Semantics) -> list[str]:
-    """Nothing of it failed. A manifest names an owner as profile `strict` does; elsewhere any failure counts."""
+    """Nothing of it failed or was left out."""
     owner = _owner(semantics)
     if owner is None:
         return ["len(later.failed) = 0"]
-    conditions = [_NO_FAILURE_OF.substitute(owner=owner), f"NOT list_contains(later.skipped, {owner})"]
-    if semantics.deletion is not Deletion.BY_ABSENCE and semantics.rules.owner == "mailbox":
+    is_mailbox = semantics.rules.owner == "mailbox"
+    has_rows = _HAS_ROWS.substitute(owner=owner, dataset=semantics.dataset) if is_mailbox else ""
+    conditions = [_READ_BY.substitute(owner=owner, has_rows=has_rows)]
+    if is_mailbox and semantics.deletion is not Deletion.BY_ABSENCE:
         conditions.append(_IN_DIRECTORY.substitute(owner=owner))
     return conditions
 

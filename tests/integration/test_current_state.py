@@ -178,6 +178,30 @@ async def test_who_could_not_be_read_keeps_what_was_there(open_site: OpenSite, k
     }
 
 
+@pytest.mark.parametrize("status", [500, 404])
+async def test_readable_ids_make_the_views_careful(open_site: OpenSite, status: int) -> None:
+    """Profile psoxy: manifests and rows do not join, so a failure, or a calendar without rows, proves nothing."""
+    keys: dict[str, object] = {"connectors": {"outlook-calendar": {}}, "privacy.profile": "psoxy"}
+    site = await open_site(users=8, keys=keys)
+    tenant, (unlucky, other) = site.tenant, site.tenant.users_of(MailboxKind.NORMAL)[:2]
+    events = [tenant.deliver_events(user, start=NOW - timedelta(hours=30))[0] for user in (unlucky, other)]
+    await site.run()
+    code = "ErrorInternalServerError" if status == 500 else "MailboxNotEnabledForRESTAPI"
+    site.emulator.faults.replace([Fault(kind="calendarView", mailbox=unlucky, status=status, code=code)])
+    tenant.clock.advance(DAY)
+    for user, event in zip((unlucky, other), events, strict=True):
+        tenant.remove_event(user, event)
+    await site.run()
+    rows = current(site, "calendar_events", "_owner, id")
+    assert (unlucky, events[0]) in rows
+    assert ((other, events[1]) in rows) == (status == 500)
+    site.emulator.faults.replace([])
+    tenant.clock.advance(DAY)
+    await site.run()
+    rows = current(site, "calendar_events", "_owner, id")
+    assert not {(unlucky, events[0]), (other, events[1])} & set(rows)
+
+
 async def test_an_end_in_the_past_deletes_nothing(open_site: OpenSite) -> None:
     """`--until` before the watermark reads little or nothing: that is neither an empty calendar nor a quiet week."""
     site = await open_site(users=8, keys={"connectors": {"outlook-calendar": {}, "msft-teams": {}}})

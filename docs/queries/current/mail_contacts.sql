@@ -12,9 +12,13 @@ WHERE NOT EXISTS (
         AND later.run_id > newest._run_id
         AND later.kind = 'backfill'
         AND newest."createdDateTime" < later.ends
-        AND (len(later.failed) = 0 OR newest._owner LIKE 't~%'
-            AND NOT list_has_any(later.failed, [newest._owner, 'everybody']))
-        AND NOT list_contains(later.skipped, newest._owner)
+        AND CASE WHEN newest._owner LIKE 't~%'
+            THEN NOT list_has_any(later.failed || later.skipped, [newest._owner, 'everybody'])
+            ELSE len(later.failed) = 0 AND (later.run_id, newest._owner) IN (
+                SELECT (_run_id, _owner)
+                FROM read_parquet(getvariable('export') || '/mail_contacts/*/*.parquet', union_by_name = true)
+            )
+        END
         AND (later.run_id, newest._owner) IN (
             SELECT (_run_id, id)
             FROM read_parquet(getvariable('export') || '/entra_users/*/*.parquet', union_by_name = true)

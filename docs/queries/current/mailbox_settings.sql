@@ -10,7 +10,11 @@ WHERE NOT EXISTS (
     SELECT 1 FROM export_runs AS later
     WHERE later.dataset = 'mailbox_settings'
         AND later.run_id > newest._run_id
-        AND (len(later.failed) = 0 OR newest._owner LIKE 't~%'
-            AND NOT list_has_any(later.failed, [newest._owner, 'everybody']))
-        AND NOT list_contains(later.skipped, newest._owner)
+        AND CASE WHEN newest._owner LIKE 't~%'
+            THEN NOT list_has_any(later.failed || later.skipped, [newest._owner, 'everybody'])
+            ELSE len(later.failed) = 0 AND (later.run_id, newest._owner) IN (
+                SELECT (_run_id, _owner)
+                FROM read_parquet(getvariable('export') || '/mailbox_settings/*/*.parquet', union_by_name = true)
+            )
+        END
 );

@@ -10,7 +10,8 @@ WHERE NOT EXISTS (
     SELECT 1 FROM export_runs AS later
     WHERE later.dataset = 'teams_teams'
         AND later.run_id > newest._run_id
-        AND (len(later.failed) = 0 OR newest.id LIKE 't~%'
-            AND NOT list_has_any(later.failed, [newest.id, 'everybody']))
-        AND NOT list_contains(later.skipped, newest.id)
+        AND CASE WHEN newest.id LIKE 't~%'
+            THEN NOT list_has_any(later.failed || later.skipped, [newest.id, 'everybody'])
+            ELSE len(later.failed) = 0
+        END
 );
