@@ -47,8 +47,8 @@ PSEUDONYMS = """\
 A pseudonym reads `t~` and 43 characters; that of an address has the address's domain behind it
 (`t~Kd…w@example.com`), unless `privacy.email_domains` says otherwise. With an encryption key some ids are `p~` and a
 longer text, which its holder can turn back. The same person, address or id has the same pseudonym in every dataset, so
-they join: by id (`entra_users.id`, `_owner`, the ids inside chats and calls) and by address (`entra_users.mail` and
-`proxyAddresses[]` with what mail, events and contacts hold).
+they join: by id (`entra_users.id`, `_owner`, the ids inside chats and calls) and by address (`entra_users.mail` and,
+after their `smtp:`, `proxyAddresses[]` with what mail, events and contacts hold).
 
 """
 
@@ -100,7 +100,8 @@ its watermark a run begins. Both are the defaults of `windows.settle` and `windo
   the highest `version`.
 - Attendance: Graph lists the newest 50 reports of a meeting.
 - Chats: one of the members in scope reads each chat, whoever that is that night. A chat in which nobody in scope is any
-  more stays as it was last seen.
+  more stays as it was last seen. Where the reader failed one night and is somebody else the next, a backfill of that
+  night brings what was written in between.
 
 """
 
@@ -128,7 +129,12 @@ Where it does, a later run is held against a row if it read the row's time and i
 
 EXAMPLES = """
 `runs.sql`, which that needs, skips runs that were asked to end in the past, since they may have read less than usual.
-Examples that build on these views are in [queries](queries).
+Examples that build on these views:
+
+- [Meetings per week and group](queries/meetings_per_week_and_group.sql)
+- [Response times](queries/response_times.sql) to mail
+- [Focus time](queries/focus_time.sql): hours in long stretches without a meeting
+- [Who works with whom](queries/who_works_with_whom.sql): mails and meetings of each pair of people
 
 """
 
