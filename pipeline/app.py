@@ -38,7 +38,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.model import Principal, RunKind
 from pipeline.operator_files import OperatorFiles, load_operator_files
 from pipeline.parts import Blocking
-from pipeline.ports import Clock, Connector, Learning, Preparation, Source
+from pipeline.ports import Clock, Connector, Fence, Learning, OnFence, Preparation, Source
 from pipeline.progress import Progress
 from pipeline.reading import Sanitizer
 from pipeline.sanitize.columnar import ColumnarSanitizer
@@ -140,6 +140,7 @@ async def equip(
 ) -> AsyncIterator[Equipment]:
     """Everything one command works with; closed when the context ends. `connectors` narrows the configured ones."""
     refuse_unbuilt(settings)
+    progress = progress or Progress()
     names = tuple(name for name in settings.connectors.names if not connectors or name in connectors)
     salt = reader.read(settings.privacy.salt)
     pseudonymizer = build_pseudonymizer(settings.privacy, reader)
@@ -152,7 +153,15 @@ async def equip(
     async with AsyncExitStack() as stack:
         blocking = stack.enter_context(_worker_threads())
         clients = await stack.enter_async_context(
-            _clients(settings, names, reader=reader, kind=kind, environ=environ, manners=manners)
+            _clients(
+                settings,
+                names,
+                reader=reader,
+                kind=kind,
+                environ=environ,
+                manners=manners,
+                on_fence=_named_by_pseudonym(pseudonymizer, progress.note_fence),
+            )
         )
         forms = Forms(pseudonymizer)
         scope = Scope(_wanted(settings), EntraScope(list(clients.values())), forms=forms.of)
@@ -215,7 +224,7 @@ async def equip(
             blocking=blocking,
             clock=clock,
             log=log,
-            progress=progress or Progress(),
+            progress=progress,
             stop=stop or asyncio.Event(),
         )
 
@@ -251,10 +260,11 @@ async def _clients(
     kind: RunKind,
     environ: Mapping[str, str],
     manners: Manners | None,
+    on_fence: OnFence,
 ) -> AsyncIterator[dict[EffectiveAuth, GraphClient]]:
     """One client for each application that the chosen connectors use, in their order."""
     manners = manners or Manners()
-    governor = Governor(_budgets(settings.limits, kind, manners.budgets), clock=manners.clock)
+    governor = Governor(_budgets(settings.limits, kind, manners.budgets), clock=manners.clock, on_fence=on_fence)
     network = Network.from_environment(environ, ca_file=settings.tenant.ca_file)
     clients: dict[EffectiveAuth, GraphClient] = {}
     async with AsyncExitStack() as stack:
@@ -319,6 +329,15 @@ def simulated_run(limits: LimitSettings, period: Period, *, workers: int, breadt
 def _budgets(limits: LimitSettings, kind: RunKind, given: Budgets | None = None) -> Budgets:
     budgets = replace(given or Budgets(), per_mailbox_in_flight=limits.per_mailbox_in_flight)
     return budgets.share(limits.backfill_share) if kind is RunKind.BACKFILL else budgets
+
+
+def _named_by_pseudonym(pseudonymizer: Pseudonymizer, listener: OnFence) -> OnFence:
+    """Nobody beyond the connectors learns whose mailbox or chat waits."""
+
+    def tell(fence: Fence) -> None:
+        listener(replace(fence, principal=pseudonymizer.token(fence.principal) if fence.principal else None))
+
+    return tell
 
 
 def _asked_for(rules: DatasetRules, profile: Profile) -> tuple[str, ...]:

@@ -17,6 +17,24 @@ Clock = Callable[[], datetime]
 """Now, as an aware UTC instant."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fence:
+    """Nobody calls inside the scope before `until`, because Microsoft refused at `since`."""
+
+    scope: str
+    """app, service, mailbox or chat: whom the refusal concerns."""
+    service: str
+    """Of whose requests one was refused: outlook, directory, teams, calls or meetings."""
+    principal: str | None = field(default=None, repr=False)
+    """The mailbox or chat: its id where a connector tells it, its pseudonym beyond the composition root."""
+    since: datetime
+    until: datetime
+
+
+OnFence = Callable[[Fence], None]
+"""Told of each refusal that raises a fence or makes it last longer. A fence ends by itself; nobody is told."""
+
+
 @dataclass(frozen=True, slots=True)
 class RowFilter:
     """Keeps the rows whose text at `path` satisfies `keeps`; called once per distinct text of a page."""

@@ -2,7 +2,13 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from pipeline.ports import Fence
+
+FENCES_KEPT = 1_000  # those that are over are forgotten when there are so many
 
 
 @dataclass(slots=True)
@@ -23,6 +29,21 @@ class Progress:
     started_s: float = field(default_factory=time.monotonic)
     datasets: dict[str, DatasetProgress] = field(default_factory=dict)
     skips: Counter[str] = field(default_factory=Counter)
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _fences: dict[tuple[str, str, str | None], Fence] = field(default_factory=dict)
+
+    def note_fence(self, fence: Fence) -> None:
+        """Nobody calls in its scope until then; principals by their pseudonym."""
+        if len(self._fences) >= FENCES_KEPT:
+            self._fences = {key: each for key, each in self._fences.items() if each.until > fence.since}
+        self._fences[fence.scope, fence.service, fence.principal] = fence
+
+    @property
+    def fences(self) -> list[Fence]:
+        """Those that are up, the one that lasts longest first."""
+        now = self.now()
+        up = [fence for fence in self._fences.values() if fence.until > now]
+        return sorted(up, key=lambda fence: fence.until, reverse=True)
 
     def of(self, dataset: str) -> DatasetProgress:
         return self.datasets.setdefault(dataset, DatasetProgress())

@@ -3,12 +3,14 @@
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any, ParamSpec
 
 from connectors.graph.clock import GraphClock
 
 P = ParamSpec("P")
+BEGINNING = datetime(2026, 3, 2, tzinfo=UTC)  # what the calendar says at second 0
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -58,4 +60,6 @@ def now_s() -> float:
 
 def virtual_clock(*, random: Callable[[], float] = lambda: 0.0) -> GraphClock:
     """A clock of the running loop; chance is what the test says."""
-    return GraphClock(monotonic=now_s, sleep=asyncio.sleep, random=random)
+    return GraphClock(
+        monotonic=now_s, sleep=asyncio.sleep, random=random, now=lambda: BEGINNING + timedelta(seconds=now_s())
+    )

@@ -16,12 +16,13 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from datetime import timedelta
 
 from connectors.graph.budgets import Budgets, Paces
 from connectors.graph.clock import GraphClock
 from connectors.graph.errors import GraphError
 from connectors.graph.traffic import Scope, ScopeKind, Service, Traffic
+from pipeline.ports import Fence, OnFence
 
 START_SHARE = 0.25  # of the highest concurrency: where the adaptive one begins
 PAUSE_BASE_S = 4.0  # range of the first pause after a refusal that names none; it grows with each repeat
@@ -50,16 +51,6 @@ class Patience:
         self.left_s -= seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """A fence that is up, for the progress display."""
-
-    scope: ScopeKind
-    service: Service
-    seconds_left: float
-    callers: int
-
-
 class Admission:
     """The permission to send one request, and what came of it."""
 
@@ -82,9 +73,12 @@ class Admission:
 class Governor:
     """All throttling of one run."""
 
-    def __init__(self, budgets: Budgets | None = None, *, clock: GraphClock | None = None) -> None:
+    def __init__(
+        self, budgets: Budgets | None = None, *, clock: GraphClock | None = None, on_fence: OnFence = lambda _: None
+    ) -> None:
         self._budgets = budgets or Budgets()
         self._clock = clock or GraphClock()
+        self._on_fence = on_fence
         self._paces = Paces(self._budgets)
         self._mailboxes = _MailboxSlots(self._budgets.mailbox_in_flight)
         self._fences: dict[Scope, _Fence] = {}
@@ -115,16 +109,6 @@ class Governor:
             finally:
                 service.places.give_back()
 
-    def observe(self) -> tuple[Wait, ...]:
-        """The fences that are up, longest first."""
-        now_s = self._clock.monotonic()
-        waits = [
-            Wait(scope.kind, fence.service, fence.until_s - now_s, fence.callers)
-            for scope, fence in self._fences.items()
-            if fence.until_s > now_s
-        ]
-        return tuple(sorted(waits, key=lambda wait: wait.seconds_left, reverse=True))
-
     def concurrency(self, service: Service) -> int:
         """How many requests of the service may be open at once, as found so far."""
         return self._services[service].places.limit
@@ -140,10 +124,13 @@ class Governor:
         now_s = self._clock.monotonic()
         fence = self._fences.get(scope)
         if fence is None:
-            fence = self._fences[scope] = _Fence(traffic.service)
+            fence = self._fences[scope] = _Fence()
         elif started_s >= fence.until_s:
             fence.repeats += 1  # somebody waited the fence out and was refused again
-        fence.until_s = max(fence.until_s, now_s + self._pause(retry_after_s, fence.repeats))
+        until_s = now_s + self._pause(retry_after_s, fence.repeats)
+        if until_s > fence.until_s:
+            fence.until_s = until_s
+            self._tell(scope, traffic.service, lasts_s=until_s - now_s)
         lately = self._lately[traffic.service]
         lately.refused(scope, now_s=now_s)
         if scope.kind in (ScopeKind.APP, ScopeKind.SERVICE) or lately.is_refused_widely:
@@ -155,6 +142,18 @@ class Governor:
             return max(SHORTEST_PAUSE_S, self._clock.random() * min(LONGEST_PAUSE_S, PAUSE_BASE_S * growth))
         pause = max(retry_after_s, min(LONGEST_PAUSE_S, retry_after_s * growth))
         return pause * (1 + PAUSE_JITTER * self._clock.random())
+
+    def _tell(self, scope: Scope, service: Service, *, lasts_s: float) -> None:
+        since = self._clock.now()
+        self._on_fence(
+            Fence(
+                scope=scope.kind,
+                service=service,
+                principal=scope.key if scope.kind in (ScopeKind.MAILBOX, ScopeKind.CHAT) else None,
+                since=since,
+                until=since + timedelta(seconds=lasts_s),
+            )
+        )
 
     async def _turn(self, traffic: Traffic) -> None:
         now_s = self._clock.monotonic()
@@ -169,11 +168,7 @@ class Governor:
                 raise FenceTooLong
             patience.spend(wait_s)
             self.waited_s += wait_s
-            fence.callers += 1
-            try:
-                await self._clock.sleep(wait_s)
-            finally:
-                fence.callers -= 1
+            await self._clock.sleep(wait_s)
 
     def _fence_of(self, traffic: Traffic) -> "_Fence | None":
         """The fence that holds this request the longest, if any is up."""
@@ -186,11 +181,9 @@ class Governor:
 class _Fence:
     """Nobody calls before `until_s`; `repeats` counts refusals that came right after it."""
 
-    def __init__(self, service: Service) -> None:
-        self.service = service
+    def __init__(self) -> None:
         self.until_s = 0.0
         self.repeats = 0
-        self.callers = 0
 
 
 class _Lately:

@@ -10,17 +10,30 @@ from connectors.graph.traffic import (
     APP_SCOPE,
     TEAMS_EXPORT_TRAFFIC,
     USERS_TRAFFIC,
-    ScopeKind,
     Service,
     Traffic,
     chat_traffic,
     mailbox_traffic,
 )
-from tests.virtual_time import now_s, virtual_clock, virtual_time
+from pipeline.ports import Fence
+from tests.virtual_time import BEGINNING, now_s, virtual_clock, virtual_time
 
 
-def _governor(**budgets: int) -> Governor:
-    return Governor(Budgets(**budgets), clock=virtual_clock())  # type: ignore[arg-type]  # only counts are given
+def _governor(*, told: list[Fence] | None = None, **budgets: int) -> Governor:
+    fences = [] if told is None else told
+    return Governor(
+        Budgets(**budgets),  # type: ignore[arg-type]  # only counts are given
+        clock=virtual_clock(),
+        on_fence=fences.append,
+    )
+
+
+def _until_s(fence: Fence) -> float:
+    return (fence.until - BEGINNING).total_seconds()
+
+
+def _lasts_s(fence: Fence) -> float:
+    return (fence.until - fence.since).total_seconds()
 
 
 async def _call(
@@ -95,36 +108,37 @@ async def test_a_service_fence_holds_the_service_and_an_app_fence_everything() -
 @virtual_time
 async def test_retry_after_is_a_floor_that_grows() -> None:
     """Refused again right after the fence: half as long again, and so on; a success starts over."""
-    governor = _governor()
-    ends = []
+    told: list[Fence] = []
+    governor = _governor(told=told)
     for _ in range(4):
         await _call(governor, mailbox_traffic("m"), refused_s=10)
-        ends.append(governor.observe()[0].seconds_left)
-    assert ends == [10, 15, 22.5, 33.75]
+    assert [_lasts_s(fence) for fence in told] == [10, 15, 22.5, 33.75]
     await _call(governor, mailbox_traffic("m"))
     await _call(governor, mailbox_traffic("m"), refused_s=10)
-    assert governor.observe()[0].seconds_left == 10
+    assert _lasts_s(told[-1]) == 10
 
 
 @virtual_time
 async def test_growth_ends_but_a_long_retry_after_is_kept() -> None:
     """Growth stops at ten minutes; what Microsoft asks for is never cut."""
-    governor = _governor()
+    told: list[Fence] = []
+    governor = _governor(told=told)
     for _ in range(30):
         await _call(governor, mailbox_traffic("m"), refused_s=10)
-    assert governor.observe()[0].seconds_left == LONGEST_PAUSE_S
+    assert _lasts_s(told[-1]) == LONGEST_PAUSE_S
     await _call(governor, mailbox_traffic("n"), refused_s=3_600)
-    assert governor.observe()[0].seconds_left == 3_600
+    assert _lasts_s(told[-1]) == 3_600
 
 
 @virtual_time
 async def test_refusals_of_one_burst_count_once() -> None:
     """Four requests refused together raise one fence, not four times its length."""
-    governor = _governor()
+    told: list[Fence] = []
+    governor = _governor(told=told)
     async with asyncio.TaskGroup() as group:
         for _ in range(4):
             group.create_task(_call(governor, mailbox_traffic("m"), lasting_s=1, refused_s=10))
-    assert governor.observe()[0].seconds_left == 10
+    assert [_lasts_s(fence) for fence in told] == [10]
 
 
 @virtual_time
@@ -254,35 +268,56 @@ async def test_a_chat_is_asked_once_a_second() -> None:
 
 
 @virtual_time
-async def test_waits_can_be_observed() -> None:
-    """The display sees which kind of scope waits, how long and how many; no identifier."""
-    governor = _governor()
+async def test_a_listener_is_told_which_scope_waits_and_until_when() -> None:
+    """The instant told is the one at which the next request goes; no identifier is shown."""
+    told: list[Fence] = []
+    governor = _governor(told=told)
+    await asyncio.sleep(5)
     await _call(governor, mailbox_traffic("secret-id"), refused_s=40)
-    waiting = asyncio.create_task(_call(governor, mailbox_traffic("secret-id")))
-    await asyncio.sleep(10)
-    (wait,) = governor.observe()
-    assert (wait.scope, wait.service, wait.seconds_left, wait.callers) == (
-        ScopeKind.MAILBOX,
-        Service.OUTLOOK,
-        30,
-        1,
-    )
-    assert "secret-id" not in repr(wait)
-    await waiting
-    assert governor.observe() == ()
+    (fence,) = told
+    assert (fence.scope, fence.service, fence.principal) == ("mailbox", "outlook", "secret-id")
+    assert "secret-id" not in repr(fence)
+    assert await _call(governor, mailbox_traffic("secret-id")) == _until_s(fence) == 45
     assert governor.waited_s == 40
+
+
+@virtual_time
+async def test_a_fence_of_a_service_or_of_all_names_nobody() -> None:
+    """Whom it concerns is everybody."""
+    told: list[Fence] = []
+    governor = _governor(told=told)
+    await _call(governor, USERS_TRAFFIC, refused_s=20)
+    async with governor.admission(TEAMS_EXPORT_TRAFFIC, Patience(1e9)) as admission:
+        admission.refused(retry_after_s=20, scope=APP_SCOPE)
+    assert [(fence.scope, fence.service, fence.principal) for fence in told] == [
+        ("service", "directory", None),
+        ("app", "teams", None),
+    ]
+
+
+@virtual_time
+async def test_a_refusal_that_lasts_no_longer_is_not_told_again() -> None:
+    """What stands until a later instant stands."""
+    told: list[Fence] = []
+    governor = _governor(told=told)
+    async with (
+        governor.admission(mailbox_traffic("m"), Patience(0)) as first,
+        governor.admission(mailbox_traffic("m"), Patience(0)) as second,
+    ):
+        first.refused(retry_after_s=40)
+        second.refused(retry_after_s=10)
+    assert [_until_s(fence) for fence in told] == [40]
 
 
 @virtual_time
 async def test_without_retry_after_the_pause_grows_with_jitter() -> None:
     """Full jitter between nothing and a range that grows each time."""
-    governor = Governor(Budgets(), clock=virtual_clock(random=lambda: 1.0))
-    lengths = []
+    told: list[Fence] = []
+    governor = Governor(Budgets(), clock=virtual_clock(random=lambda: 1.0), on_fence=told.append)
     for _ in range(3):
         async with governor.admission(mailbox_traffic("m"), Patience(1e9)) as admission:
             admission.refused(retry_after_s=None)
-        lengths.append(governor.observe()[0].seconds_left)
-    assert lengths == [4, 6, 9]
+    assert [_lasts_s(fence) for fence in told] == [4, 6, 9]
 
 
 def test_traffic_shows_no_identifier() -> None:
