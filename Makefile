@@ -59,8 +59,8 @@ docs: $(STAMP) ## write the pages that follow from rules and connectors
 COMPILE := uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11
 
 lock: ## resolve the dependencies anew (needs uv)
-	$(COMPILE) --upgrade --extra s3 --extra gcs --extra dev pyproject.toml -o requirements.lock
-	$(COMPILE) --constraints requirements.lock --extra s3 --extra gcs pyproject.toml -o deploy/image/runtime.lock
+	$(COMPILE) --upgrade --extra s3 --extra gcs --extra otlp --extra dev pyproject.toml -o requirements.lock
+	$(COMPILE) --constraints requirements.lock --extra s3 --extra gcs --extra otlp pyproject.toml -o deploy/image/runtime.lock
 	$(COMPILE) --constraints requirements.lock deploy/image/stores.in -o deploy/image/stores.lock
 	$(COMPILE) --constraints requirements.lock deploy/image/build.in -o deploy/image/build.lock
 

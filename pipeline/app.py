@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -35,11 +36,12 @@ from connectors.sign_in import credential_of
 from pipeline.directory import FirstPermitted
 from pipeline.equipment import Equipment, Identity, Limits
 from pipeline.errors import ConfigurationError
+from pipeline.live import EVERY_CLOUD, EVERY_LOCAL
 from pipeline.model import Principal, RunKind
 from pipeline.operator_files import OperatorFiles, load_operator_files
 from pipeline.parts import Blocking
 from pipeline.ports import Clock, Connector, Fence, Learning, OnFence, Preparation, Source
-from pipeline.progress import Progress
+from pipeline.progress import Progress, Usage
 from pipeline.reading import Sanitizer
 from pipeline.sanitize.columnar import ColumnarSanitizer
 from pipeline.sanitize.columns import output_schema
@@ -60,7 +62,7 @@ from pipeline.sanitize.shapes import TokenForms
 from pipeline.sanitize.suppression import Forms, SuppressingSanitizer, Suppressor
 from pipeline.sanitize.treatments import Treatments
 from pipeline.scope import Scope, Wanted
-from pipeline.telemetry import Log
+from pipeline.telemetry import Log, log_fence
 from pipeline.watermarks import Watermarks
 from sinks.parquet.part import PartFormat
 from sinks.parquet.schema import part_schema
@@ -160,13 +162,16 @@ async def equip(
                 kind=kind,
                 environ=environ,
                 manners=manners,
-                on_fence=_named_by_pseudonym(pseudonymizer, progress.note_fence),
+                progress=progress,
+                on_fence=_named_by_pseudonym(pseudonymizer, progress.note_fence, partial(log_fence, log)),
             )
         )
         forms = Forms(pseudonymizer)
         scope = Scope(_wanted(settings), EntraScope(list(clients.values())), forms=forms.of)
         reached = _connectors(settings, names, clients=clients, rules=rules, scope=scope)
         sources = [source for connector in reached for source in connector.sources]
+        for source in sources:
+            progress.of(source.dataset).connector = source.connector
         used = {source.dataset: rules[source.dataset] for source in sources}
         operators.require(used)
         fingerprint = rules_fingerprint(
@@ -225,6 +230,7 @@ async def equip(
             clock=clock,
             log=log,
             progress=progress,
+            told_every=EVERY_LOCAL if settings.state.scheme == "file" else EVERY_CLOUD,
             stop=stop or asyncio.Event(),
         )
 
@@ -260,6 +266,7 @@ async def _clients(
     kind: RunKind,
     environ: Mapping[str, str],
     manners: Manners | None,
+    progress: Progress,
     on_fence: OnFence,
 ) -> AsyncIterator[dict[EffectiveAuth, GraphClient]]:
     """One client for each application that the chosen connectors use, in their order."""
@@ -267,6 +274,7 @@ async def _clients(
     governor = Governor(_budgets(settings.limits, kind, manners.budgets), clock=manners.clock, on_fence=on_fence)
     network = Network.from_environment(environ, ca_file=settings.tenant.ca_file)
     clients: dict[EffectiveAuth, GraphClient] = {}
+    progress.usage = lambda: _usage(clients.values(), governor)
     async with AsyncExitStack() as stack:
         for name in names:
             auth = settings.effective_auth(name)
@@ -331,13 +339,23 @@ def _budgets(limits: LimitSettings, kind: RunKind, given: Budgets | None = None)
     return budgets.share(limits.backfill_share) if kind is RunKind.BACKFILL else budgets
 
 
-def _named_by_pseudonym(pseudonymizer: Pseudonymizer, listener: OnFence) -> OnFence:
+def _named_by_pseudonym(pseudonymizer: Pseudonymizer, *listeners: OnFence) -> OnFence:
     """Nobody beyond the connectors learns whose mailbox or chat waits."""
 
     def tell(fence: Fence) -> None:
-        listener(replace(fence, principal=pseudonymizer.token(fence.principal) if fence.principal else None))
+        named = replace(fence, principal=pseudonymizer.token(fence.principal) if fence.principal else None)
+        for listener in listeners:
+            listener(named)
 
     return tell
+
+
+def _usage(clients: Collection[GraphClient], governor: Governor) -> Usage:
+    """What all applications together asked of Graph."""
+    answers: Counter[tuple[str, str]] = Counter()
+    for client in clients:
+        answers.update(client.counters.answers)
+    return Usage(answers, sum(client.counters.bytes for client in clients), governor.waited_s)
 
 
 def _asked_for(rules: DatasetRules, profile: Profile) -> tuple[str, ...]:

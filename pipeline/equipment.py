@@ -69,6 +69,7 @@ class Equipment:
     progress: Progress
     scope: Scope
     learners: Sequence[Learner] = ()
+    told_every: timedelta | None = None  # how often the state is told of the progress; None: never
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property

@@ -22,13 +22,11 @@ class OutcomeReport:
 
     def planned(self, units: Sequence[Unit]) -> None:
         for unit in units:
-            self._progress.of(unit.dataset).units_planned += 1
+            self._progress.planned(unit.dataset)
 
     def finished(self, unit: Unit, result: UnitResult) -> None:
         self._tally.done(unit.dataset)
-        line = self._progress.of(unit.dataset)
-        line.units_finished += 1
-        line.rows += result.unit.rows
+        self._progress.finished(unit.dataset, rows=result.unit.rows, rejected=sum(result.rejected.values()))
         if result.rejected:
             self._log.warning(
                 Event.RECORDS_REJECTED,
@@ -48,7 +46,13 @@ class OutcomeReport:
                 unexplained=finding.unexplained,
             )
 
+    def not_tried(self, unit: Unit) -> None:
+        """A unit of a dataset that is known to fail: failed without a request."""
+        self._tally.not_tried(unit.dataset)
+        self._progress.failed(unit.dataset)
+
     def published(self, entry: Entry) -> None:
+        self._progress.published(entry.dataset, size_bytes=entry.bytes)
         self._log.info(
             Event.PART_PUBLISHED, dataset=entry.dataset, rows=entry.rows, bytes=entry.bytes, units=len(entry.units)
         )
@@ -63,13 +67,13 @@ class OutcomeReport:
             planned=progress.units_planned,
             rows=progress.rows,
             seconds_left=progress.seconds_left(),
+            waits=len(progress.fences),
         )
 
     def skipped(self, unit: Unit, error: UnitSkipped) -> None:
         pseudonym = self._pseudonym(unit.principal)
         self._tally.skipped(unit.dataset, pseudonym, error)
-        self._progress.of(unit.dataset).units_skipped += 1
-        self._progress.skips[error.reason] += 1
+        self._progress.skipped(unit.dataset, error.reason)
         self._log.info(Event.UNIT_SKIPPED, dataset=unit.dataset, principal=pseudonym, reason=error.reason)
 
     def failed(self, unit: Unit, error: UnitFailed) -> None:
@@ -77,7 +81,7 @@ class OutcomeReport:
         denied_before = self._tally.is_denied(unit.dataset)
         pseudonym = self._pseudonym(unit.principal)
         self._tally.failed(unit.dataset, pseudonym, error)
-        self._progress.of(unit.dataset).units_failed += 1
+        self._progress.failed(unit.dataset)
         if not self._tally.is_denied(unit.dataset):
             self._log.error(
                 Event.UNIT_FAILED,

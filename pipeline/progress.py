@@ -1,8 +1,8 @@
-"""How far a run has come: plain numbers that the run counts up and a display reads."""
+"""How far a run has come: plain numbers that the run counts up, and that displays and metrics read."""
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -11,32 +11,93 @@ from pipeline.ports import Fence
 FENCES_KEPT = 1_000  # those that are over are forgotten when there are so many
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was asked of Graph so far."""
+
+    requests: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """By service and status of the answer; `none` where there was no answer."""
+    bytes: int = 0  # of answers, decompressed
+    waited_s: float = 0.0  # behind fences, all callers together
+
+
 @dataclass(slots=True)
 class DatasetProgress:
+    connector: str = ""
     units_planned: int = 0
     units_finished: int = 0
     units_skipped: int = 0
     units_failed: int = 0
     rows: int = 0
+    rejected: int = 0
+    parts: int = 0
+    bytes: int = 0  # of published parts
     seconds: float = 0.0  # that its units took, each for itself; several are read at once
+    since_s: float | None = None  # when its first unit was planned, and
+    settled_s: float | None = None  # when its last one was settled so far, both as `time.monotonic` has it
+
+    @property
+    def units_settled(self) -> int:
+        """Units that are finished, skipped or failed."""
+        return self.units_finished + self.units_skipped + self.units_failed
 
 
 @dataclass(slots=True)
 class Progress:
-    """Counted by one run; read by whoever shows it."""
+    """Counted by one command; read by whoever shows it."""
 
     stage: str = "starting"
+    kind: str = ""
+    run_id: str = ""
     started_s: float = field(default_factory=time.monotonic)
     datasets: dict[str, DatasetProgress] = field(default_factory=dict)
     skips: Counter[str] = field(default_factory=Counter)
+    fenced: Counter[tuple[str, str]] = field(default_factory=Counter)  # refusals that raised a fence, by service, scope
+    usage: Callable[[], Usage] = Usage
+    last_success: dict[str, datetime] = field(default_factory=dict)  # by kind: when the last complete run ended
+    exit_code: int | None = None  # once the command knows it
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _fences: dict[tuple[str, str, str | None], Fence] = field(default_factory=dict)
+
+    def begin(self, *, kind: str, run_id: str) -> None:
+        """A run of this id is what is counted from now on."""
+        self.kind, self.run_id = kind, run_id
+
+    def of(self, dataset: str) -> DatasetProgress:
+        return self.datasets.setdefault(dataset, DatasetProgress())
+
+    def planned(self, dataset: str) -> None:
+        """One more unit is to be read."""
+        line = self.of(dataset)
+        line.units_planned += 1
+        if line.since_s is None:
+            line.since_s = time.monotonic()
+
+    def finished(self, dataset: str, *, rows: int, rejected: int = 0) -> None:
+        line = self._settled(dataset)
+        line.units_finished += 1
+        line.rows += rows
+        line.rejected += rejected
+
+    def skipped(self, dataset: str, reason: str) -> None:
+        self._settled(dataset).units_skipped += 1
+        self.skips[reason] += 1
+
+    def failed(self, dataset: str) -> None:
+        self._settled(dataset).units_failed += 1
+
+    def published(self, dataset: str, *, size_bytes: int) -> None:
+        """One more part can be seen at the destination."""
+        line = self.of(dataset)
+        line.parts += 1
+        line.bytes += size_bytes
 
     def note_fence(self, fence: Fence) -> None:
         """Nobody calls in its scope until then; principals by their pseudonym."""
         if len(self._fences) >= FENCES_KEPT:
             self._fences = {key: each for key, each in self._fences.items() if each.until > fence.since}
         self._fences[fence.scope, fence.service, fence.principal] = fence
+        self.fenced[fence.service, fence.scope] += 1
 
     @property
     def fences(self) -> list[Fence]:
@@ -45,17 +106,13 @@ class Progress:
         up = [fence for fence in self._fences.values() if fence.until > now]
         return sorted(up, key=lambda fence: fence.until, reverse=True)
 
-    def of(self, dataset: str) -> DatasetProgress:
-        return self.datasets.setdefault(dataset, DatasetProgress())
-
     @property
     def units_planned(self) -> int:
         return sum(line.units_planned for line in self.datasets.values())
 
     @property
     def units_settled(self) -> int:
-        """Units that are finished, skipped or failed."""
-        return sum(line.units_finished + line.units_skipped + line.units_failed for line in self.datasets.values())
+        return sum(line.units_settled for line in self.datasets.values())
 
     @property
     def rows(self) -> int:
@@ -65,8 +122,25 @@ class Progress:
     def elapsed_s(self) -> float:
         return time.monotonic() - self.started_s
 
-    def seconds_left(self) -> int | None:
-        """At the rate so far; None before anything is settled."""
-        if not self.units_settled:
+    def seconds_left(self, connector: str | None = None) -> int | None:
+        """At the rate so far, of all connectors or one; None before anything is settled, 0 when everything is."""
+        lines = [line for line in self.datasets.values() if connector in (None, line.connector)]
+        since_s = min((line.since_s for line in lines if line.since_s is not None), default=None)
+        settled = sum(line.units_settled for line in lines)
+        if since_s is None or not settled:
             return None
-        return round(self.elapsed_s / self.units_settled * (self.units_planned - self.units_settled))
+        left = sum(line.units_planned for line in lines) - settled
+        return round((time.monotonic() - since_s) / settled * max(left, 0))
+
+    def rows_per_s(self, dataset: str) -> float:
+        """From the first unit that was planned until now, or until the last one was settled."""
+        line = self.of(dataset)
+        if line.since_s is None or line.settled_s is None:
+            return 0.0
+        until_s = line.settled_s if line.units_settled >= line.units_planned else time.monotonic()
+        return line.rows / max(until_s - line.since_s, 1e-3)
+
+    def _settled(self, dataset: str) -> DatasetProgress:
+        line = self.of(dataset)
+        line.settled_s = time.monotonic()
+        return line

@@ -33,6 +33,7 @@ from pipeline.history import incomplete_in_a_row, sealed_run
 from pipeline.journal import Journal, RunRecord, open_run
 from pipeline.lease import Lease, hold
 from pipeline.lessons import Lessons
+from pipeline.live import keep_told
 from pipeline.manifest import Manifest
 from pipeline.model import Page, Principal, RunKind, Unit
 from pipeline.outcomes import OutcomeReport
@@ -43,7 +44,7 @@ from pipeline.scheduler import Scheduler
 from pipeline.seal import build_manifest, field_counts, finish_seal, next_watermarks, record_seal
 from pipeline.survey import Survey, Take
 from pipeline.tally import Tally
-from pipeline.telemetry import Event, run_facts
+from pipeline.telemetry import Event, run_facts, usage_facts
 from pipeline.watermarks import Key
 
 CATCH_UP_AFTER = timedelta(hours=6)  # a continued run that ends so much earlier than asked is followed by a new one
@@ -85,11 +86,21 @@ async def export(equipment: Equipment, request: Request) -> list[Outcome]:
     if not request.accept_new_pseudonyms:
         await check_comparable(equipment.state, equipment.identity)
     async with hold(equipment.state, request.kind, clock=equipment.clock) as lease, asyncio.TaskGroup() as tasks:
-        heartbeat = tasks.create_task(lease.keep())
+        beside = [tasks.create_task(lease.keep())]
+        if equipment.told_every is not None:
+            telling = keep_told(
+                equipment.progress,
+                equipment.state,
+                equipment.vault,
+                kind=request.kind,
+                every=equipment.told_every,
+            )
+            beside.append(tasks.create_task(telling))
         try:
             return await _work(equipment, request, lease)
         finally:
-            heartbeat.cancel()
+            for each in beside:
+                each.cancel()
 
 
 async def look_ahead(
@@ -252,6 +263,7 @@ class _Run:
         self._record = journal.record
         self._tally = Tally()
         self._report = _outcome_report(equipment, self._tally)
+        equipment.progress.begin(kind=self._record.kind, run_id=self._record.run_id)
         self._now = self._record.started_at  # a continued run keeps the windows it began with
         self._lessons = Lessons(equipment.learners, vault=equipment.vault)
         self._reader = _unit_reader(equipment, run_id=self._record.run_id, see=self._lessons.see)
@@ -307,7 +319,9 @@ class _Run:
         advances = self._advances(known, given_up=await self._given_up(manifest))
         await record_seal(self._journal, equipment.vault, manifest, advances, fields=self._fields())
         sealed = await self._finish_seal()
-        equipment.log.info(Event.RUN_FINISHED, **run_facts(sealed))
+        if sealed.status == "complete":
+            equipment.progress.last_success[sealed.kind] = sealed.finished_at
+        equipment.log.info(Event.RUN_FINISHED, **run_facts(sealed), **usage_facts(equipment.progress.usage()))
         return Outcome(self._record.run_id, sealed)
 
     def _fields(self) -> bytes:
@@ -419,8 +433,7 @@ class _Run:
     async def _read(self, unit: Unit) -> None:
         """Read one unit to its end: into a part, or among the skipped or failed; divide it where it is too large."""
         if self._tally.is_denied(unit.dataset):
-            self._tally.not_tried(unit.dataset)
-            self._equipment.progress.of(unit.dataset).units_failed += 1
+            self._report.not_tried(unit)
             return
         started = time.monotonic()
         try:
@@ -431,7 +444,7 @@ class _Run:
             self._report.failed(unit, error)
         except SourceRefused as error:
             self._report.denied([unit.dataset], error)
-            self._tally.not_tried(unit.dataset)
+            self._report.not_tried(unit)
         except WindowTooLarge:
             await self._read_halves(unit)
         else:
@@ -451,6 +464,6 @@ class _Run:
         self._equipment.log.info(
             Event.UNIT_DIVIDED, dataset=unit.dataset, principal=self._equipment.pseudonym(unit.principal)
         )
-        self._equipment.progress.of(unit.dataset).units_planned += 1
+        self._equipment.progress.planned(unit.dataset)
         for window in halves:
             await self._read(Unit(unit.dataset, unit.principal, window, unit.span or unit.window))

@@ -6,6 +6,7 @@ purpose or not at all. Principals appear as pseudonyms, values and URLs never.
 
 import logging
 import sys
+from collections import Counter
 from collections.abc import Mapping, MutableMapping
 from datetime import datetime
 from enum import StrEnum
@@ -15,6 +16,8 @@ import structlog
 
 from config.instants import format_instant
 from pipeline.manifest import Manifest
+from pipeline.ports import Fence
+from pipeline.progress import Usage
 
 LogFormat = Literal["json", "text"]
 
@@ -34,17 +37,85 @@ class Event(StrEnum):
     DATASET_DENIED = "dataset_denied"
     RECORDS_REJECTED = "records_rejected"
     PART_PUBLISHED = "part_published"
+    FENCE_RAISED = "fence_raised"
     PROGRESS = "progress"
     STOP_REQUESTED = "stop_requested"
+    METRICS_NOT_WRITTEN = "metrics_not_written"
     EMULATOR_STARTED = "emulator_started"
 
 
-KEYS = frozenset({
-    "attempts", "bytes", "ca_file", "changed", "code", "connector", "dataset", "datasets", "dropped_keys", "event",
-    "exit_code", "expected", "failed", "kind", "level", "needs", "parts", "path", "planned", "principal", "principals",
-    "reason", "rejected", "remedy", "request_id", "rows", "run_id", "scope", "seconds", "seconds_left", "since",
-    "skipped", "status", "timestamp", "unexplained", "units", "until", "url", "what",
-})  # fmt: skip
+EVENTS: Mapping[Event, str] = {
+    Event.RUN_STARTED: "A run begins, with the end of its window.",
+    Event.RUN_CONTINUED: "A run that was interrupted is taken up under its own id.",
+    Event.RUN_FINISHED: "The canonical line of a run: its manifest is published. What was asked of Graph is told of "
+    "this process only; everything else of the whole run.",
+    Event.RUN_INTERRUPTED: "The run was stopped; what is published is safe, the next command of its kind continues.",
+    Event.MANIFEST_REPLAYED: "An earlier process had decided how a run ends and died; that is done now.",
+    Event.DIRECTORY_READ: "The directory is read; `principals` were found in it.",
+    Event.UNITS_PLANNED: "How many units are to be read, for how many principals.",
+    Event.UNIT_SKIPPED: "A unit is left out for an expected reason.",
+    Event.UNIT_FAILED: "A unit could not be read; its watermark stays and the next run tries again.",
+    Event.UNIT_INCOMPLETE: "Records of a unit are missing, or too many, and nothing explains it.",
+    Event.UNIT_DIVIDED: "A unit was too large and is read as two halves.",
+    Event.DATASET_DENIED: "A whole dataset cannot be read; `needs` names the permissions that would do.",
+    Event.RECORDS_REJECTED: "Records of a unit were left out because they fit no schema or rule, by reason.",
+    Event.PART_PUBLISHED: "A Parquet file can be seen at the destination.",
+    Event.FENCE_RAISED: "Microsoft refused: nobody calls in the scope before `until`. At level debug for single "
+    "mailboxes and chats.",
+    Event.PROGRESS: "Once a minute: how far the run has come.",
+    Event.STOP_REQUESTED: "A signal or the deadline asks for a stop.",
+    Event.METRICS_NOT_WRITTEN: "The metrics file or endpoint of telemetry could not be served; the run goes on.",
+    Event.EMULATOR_STARTED: "The emulated tenant is being served.",
+}
+"""What each event says."""
+
+KEYS: Mapping[str, str] = {
+    "attempts": "tries that were made",
+    "bytes": "size of published parts",
+    "ca_file": "emulator: certificate of its authority",
+    "changed": "records that changed while the unit was read",
+    "code": "Microsoft's error code, or our word where an answer had none",
+    "connector": "the Microsoft source",
+    "dataset": "the dataset",
+    "datasets": "several datasets",
+    "dropped_keys": "keys that are not on this list and were left out of the line",
+    "event": "what happened",
+    "exit_code": "the exit code of the command",
+    "expected": "records that Graph counted",
+    "failed": "principals' datasets that failed",
+    "kind": "`run` or `backfill`",
+    "level": "debug, info, warning or error",
+    "needs": "application permissions of which one is missing",
+    "parts": "published parts",
+    "path": "a local file",
+    "planned": "units planned so far",
+    "principal": "pseudonym of a user, group, team or chat",
+    "principals": "how many principals",
+    "reason": "why something was left out; docs/operators.md lists all",
+    "received_bytes": "size of Graph's answers, decompressed",
+    "rejected": "records left out; by reason where it is of one unit",
+    "remedy": "what to do about it",
+    "request_id": "Microsoft's id of the refused request, for a support case",
+    "requests": "requests to Graph by status; `none` where there was no answer",
+    "rows": "rows",
+    "run_id": "the run",
+    "scope": "whom a refusal concerns: app, service, mailbox or chat",
+    "seconds": "seconds from begin to end",
+    "seconds_left": "seconds the rest takes at the rate so far",
+    "service": "the service that refused: outlook, directory, teams, calls or meetings",
+    "since": "begin of a window, inclusive (UTC)",
+    "skipped": "principals' datasets left out, by reason",
+    "status": "`complete` or `partial`",
+    "timestamp": "when the line was written (UTC)",
+    "unexplained": "records missing or too many for no known reason",
+    "units": "units finished; in `progress` also skipped and failed ones",
+    "until": "end of a window, exclusive, or of a wait (UTC)",
+    "url": "emulator: where it is served",
+    "waited_seconds": "seconds that requests spent waiting for Microsoft's limits, all together",
+    "waits": "scopes that wait now",
+    "what": "in words",
+}
+"""The keys a line may have, and what each means; every other key is dropped."""
 
 _NOISY_LOGGERS = ("aiohttp", "urllib3", "requests", "boto3", "botocore", "google", "asyncio")
 
@@ -75,6 +146,19 @@ def configure_logging(*, format_: LogFormat, level: str) -> Log:
     return log
 
 
+def log_fence(log: Log, fence: Fence) -> None:
+    """Who waits until when; single mailboxes and chats for those who want to know it all."""
+    level = logging.INFO if fence.principal is None else logging.DEBUG
+    log.log(
+        level,
+        Event.FENCE_RAISED,
+        scope=fence.scope,
+        service=fence.service,
+        principal=fence.principal,
+        until=fence.until,
+    )
+
+
 def _as_text(value: object) -> str:
     return format_instant(value) if isinstance(value, datetime) else str(value)
 
@@ -98,6 +182,14 @@ def run_facts(manifest: Manifest) -> dict[str, object]:
         "failed": len(manifest.failed),
         "unexplained": manifest.unexplained,
     }
+
+
+def usage_facts(usage: Usage) -> dict[str, object]:
+    """What this process asked of Graph."""
+    requests: Counter[str] = Counter()
+    for (_, status), count in usage.requests.items():
+        requests[status] += count
+    return {"requests": dict(requests), "received_bytes": usage.bytes, "waited_seconds": round(usage.waited_s, 1)}
 
 
 def keep_listed_keys(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:

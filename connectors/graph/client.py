@@ -91,6 +91,7 @@ class ClientCounters:
 
     requests: int = 0
     bytes: int = 0  # of bodies, decompressed
+    answers: Counter[tuple[str, str]] = field(default_factory=Counter)  # by service and status, `none` without one
     refusals: Counter[str] = field(default_factory=Counter)  # by status and code
     unknown_codes: Counter[str] = field(default_factory=Counter)  # those the error table does not have
 
@@ -199,10 +200,12 @@ class GraphClient:
         try:
             async with self._governor.admission(ask.traffic, budget) as admission:
                 token = await self._tokens.token()
+                service = ask.traffic.service.value
                 sent_s = self._clock.monotonic()
                 try:
                     body = await self._exchange(ask, token)
                 except Refusal as refusal:
+                    self.counters.answers[service, str(refusal.status or "none")] += 1
                     if refusal.row.then is Disposition.THROTTLE:
                         pause_s = refusal.retry_after_s or refusal.row.pause_s or None
                         admission.refused(retry_after_s=pause_s, scope=APP_SCOPE if refusal.is_app_wide else None)
@@ -211,6 +214,7 @@ class GraphClient:
                     raise
                 finally:
                     told(ask.traffic.kind, seconds=self._clock.monotonic() - sent_s)
+                self.counters.answers[service, "200"] += 1
                 admission.succeeded()
             return decode(body, tries.is_lenient)
         except Refusal as refusal:
