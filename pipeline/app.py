@@ -223,7 +223,7 @@ async def equip(
             empty_part=lambda dataset: formats(dataset, "", clock()).empty(),
             pseudonym=lambda principal: pseudonymizer.token(principal.id) or "",
             owner=partial(_owner, rules, operators, settings, treatments),
-            vault=StateVault(derive_key(salt.reveal())),
+            vault=state_vault(settings, reader),
             state=state,
             destination=destination,
             blocking=blocking,
@@ -241,10 +241,17 @@ async def open_memory(settings: Settings, reader: SecretReader) -> AsyncIterator
     state = open_state(settings.state, settings.storage)
     try:
         salt = reader.read(settings.privacy.salt)
-        vault = StateVault(derive_key(salt.reveal()))
-        yield state, Watermarks(state, vault, salt_fingerprint=salt_fingerprint(salt.reveal_text()))
+        yield (
+            state,
+            Watermarks(state, state_vault(settings, reader), salt_fingerprint=salt_fingerprint(salt.reveal_text())),
+        )
     finally:
         await state.close()
+
+
+def state_vault(settings: Settings, reader: SecretReader) -> StateVault:
+    """Seals and opens the state of these settings."""
+    return StateVault(derive_key(reader.read(settings.privacy.salt).reveal()))
 
 
 def build_pseudonymizer(privacy: Privacy, reader: SecretReader) -> Pseudonymizer:

@@ -221,15 +221,20 @@ def plan(
 @app.command()
 def status(
     context: typer.Context,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show the runs at work, and what they wait for, until they end.")
+    ] = False,
     clean: Annotated[
         bool, typer.Option("--clean", help="Remove from the state what nothing refers to, and say what that was.")
     ] = False,
 ) -> None:
     """Show the last runs, and how far each dataset lags behind.
 
-    Example: m365-export status
+    Example: m365-export status --watch
     """
-    raise typer.Exit(status_command.clean(context.obj) if clean else status_command.status(context.obj))
+    if clean and watch:
+        raise typer.BadParameter("goes without --watch", param_hint="--clean")
+    raise typer.Exit(status_command.clean(context.obj) if clean else status_command.status(context.obj, watch=watch))
 
 
 @app.command()

@@ -1,4 +1,7 @@
-"""`status`: who is at work, the last runs, how far each dataset lags behind; `--clean` tidies the state."""
+"""`status`: who is at work, the last runs, how far each dataset lags behind.
+
+`--watch` shows the runs at work until they end, and then this; `--clean` tidies the state.
+"""
 
 import asyncio
 from collections.abc import Iterable
@@ -15,6 +18,7 @@ from pipeline.app import open_memory, utc_now
 from pipeline.clean import clean as remove_unreferenced
 from pipeline.cli.console import Globals, out
 from pipeline.cli.settings import load
+from pipeline.cli.watch import watch as watch_work
 from pipeline.exits import Exit
 from pipeline.history import StateSummary, summarise
 from pipeline.lease import hold
@@ -23,8 +27,10 @@ from pipeline.model import RunKind
 RUNS_SHOWN = 10
 
 
-def status(options: Globals) -> Exit:
+def status(options: Globals, *, watch: bool = False) -> Exit:
     settings, reader = load(options)
+    if watch:
+        watch_work(settings, reader)
     summary = asyncio.run(_summary(settings, reader))
     _print(out(), summary, now=utc_now())
     return Exit.COMPLETE
