@@ -273,11 +273,16 @@ class Telemetry(Group):
     """Where metrics go, beside the log."""
 
     prometheus_port: Port | None = None
-    """Serve metrics on this port while a command runs."""
+    """Serve `/metrics` on this port of every interface while `run` or `backfill` is at work."""
     textfile: LocalPath | None = None
     """Write metrics to this file at the end, for node_exporter's textfile collector."""
     otlp_endpoint: Endpoint | None = None
-    """Send metrics to this OTLP endpoint over HTTP."""
+    """Send metrics to this OTLP endpoint over HTTP; `/v1/metrics` is added. Needs the extra `otlp`."""
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether anybody wants metrics."""
+        return (self.prometheus_port, self.textfile, self.otlp_endpoint) != (None, None, None)
 
 
 class Settings(Group):

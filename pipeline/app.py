@@ -35,7 +35,6 @@ from connectors.registry import build
 from connectors.sign_in import credential_of
 from pipeline.directory import FirstPermitted
 from pipeline.equipment import Equipment, Identity, Limits
-from pipeline.errors import ConfigurationError
 from pipeline.live import EVERY_CLOUD, EVERY_LOCAL
 from pipeline.model import Principal, RunKind
 from pipeline.operator_files import OperatorFiles, load_operator_files
@@ -109,23 +108,6 @@ class DirectoryConnector:
         return Preparation()
 
 
-def refuse_unbuilt(settings: Settings) -> None:
-    """Refuse what the settings promise and this version does not do yet: a limit must never be ignored in silence.
-
-    Raises:
-        ConfigurationError: with a fault for each such key.
-    """
-    telemetry = settings.telemetry
-    asked_for = {
-        "telemetry.prometheus_port": telemetry.prometheus_port is not None,
-        "telemetry.textfile": telemetry.textfile is not None,
-        "telemetry.otlp_endpoint": telemetry.otlp_endpoint is not None,
-    }
-    faults = [f"{key}: this version cannot do that yet; leave the key out" for key, asked in asked_for.items() if asked]
-    if faults:
-        raise ConfigurationError(*faults)
-
-
 @asynccontextmanager
 async def equip(
     settings: Settings,
@@ -141,7 +123,6 @@ async def equip(
     manners: Manners | None = None,
 ) -> AsyncIterator[Equipment]:
     """Everything one command works with; closed when the context ends. `connectors` narrows the configured ones."""
-    refuse_unbuilt(settings)
     progress = progress or Progress()
     names = tuple(name for name in settings.connectors.names if not connectors or name in connectors)
     salt = reader.read(settings.privacy.salt)

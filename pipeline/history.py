@@ -58,6 +58,16 @@ async def sealed_runs(state: StateStore, *, limit: int) -> list[Manifest]:
     return [decode_manifest(each.data) for each in found if each is not None]
 
 
+async def last_success(state: StateStore, kind: RunKind) -> datetime | None:
+    """When the last complete run of the kind ended; None where none of the last ones was."""
+    for key in sorted(await state.keys("history/"), reverse=True)[:RUNS_LOOKED_AT]:
+        found = await state.read(key)
+        manifest = None if found is None else decode_manifest(found.data)
+        if manifest is not None and (manifest.kind, manifest.status) == (kind, "complete"):
+            return manifest.finished_at
+    return None
+
+
 async def incomplete_in_a_row(state: StateStore, *, runs: int) -> frozenset[Key]:
     """Whose datasets were `incomplete` in each of the last `runs` runs; nobody's where there were fewer."""
     recent = [each for each in await sealed_runs(state, limit=RUNS_LOOKED_AT) if each.kind is RunKind.RUN][:runs]

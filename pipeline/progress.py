@@ -54,7 +54,7 @@ class Progress:
     skips: Counter[str] = field(default_factory=Counter)
     fenced: Counter[tuple[str, str]] = field(default_factory=Counter)  # refusals that raised a fence, by service, scope
     usage: Callable[[], Usage] = Usage
-    last_success: dict[str, datetime] = field(default_factory=dict)  # by kind: when the last complete run ended
+    last_success: datetime | None = None  # when the last complete run of this kind ended, where that is known
     exit_code: int | None = None  # once the command knows it
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _fences: dict[tuple[str, str, str | None], Fence] = field(default_factory=dict)

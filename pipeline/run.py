@@ -320,7 +320,7 @@ class _Run:
         await record_seal(self._journal, equipment.vault, manifest, advances, fields=self._fields())
         sealed = await self._finish_seal()
         if sealed.status == "complete":
-            equipment.progress.last_success[sealed.kind] = sealed.finished_at
+            equipment.progress.last_success = sealed.finished_at
         equipment.log.info(Event.RUN_FINISHED, **run_facts(sealed), **usage_facts(equipment.progress.usage()))
         return Outcome(self._record.run_id, sealed)
 

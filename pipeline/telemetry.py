@@ -126,6 +126,7 @@ def configure_logging(*, format_: LogFormat, level: str) -> Log:
     """Set logging up for the process; lines go to stderr. Libraries may only warn: their lines hold URLs."""
     for name in _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # a push that fails is told as an event of ours
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(default=_as_text)
         if format_ == "json"

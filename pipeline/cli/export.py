@@ -11,7 +11,7 @@ from typing import TypeVar
 from config.instants import parse_duration, parse_instant
 from config.model import CONNECTOR_NAMES, ConnectorName, Settings
 from config.secrets import SecretReader
-from pipeline.app import equip, pacing_of, utc_now
+from pipeline.app import equip, pacing_of, tool_version, utc_now
 from pipeline.cli.console import Globals, out, quiet_pipe
 from pipeline.cli.display import live_progress
 from pipeline.cli.forecast import print_forecast
@@ -20,6 +20,8 @@ from pipeline.cli.summary import print_outcomes
 from pipeline.errors import ConfigurationError
 from pipeline.exits import Exit, exit_of_error, exit_of_outcomes
 from pipeline.forecast import Forecast, forecast
+from pipeline.history import last_success
+from pipeline.metrics.publish import metrics_published
 from pipeline.model import RunKind
 from pipeline.progress import Progress
 from pipeline.run import Outcome, Request, export
@@ -136,7 +138,7 @@ def _export(
     dry_run: bool,
 ) -> Exit:
     log = options.logger()
-    progress = Progress()
+    progress = Progress(kind=request.kind)
     work = _work(settings, reader, request, connectors, deadline, log=log, progress=progress, dry_run=dry_run)
     with live_progress(progress, shown=options.show_progress), _what_a_refusal_leaves(request.kind):
         done = asyncio.run(work)
@@ -160,19 +162,30 @@ async def _work(
     dry_run: bool,
 ) -> list[Outcome] | Forecast:
     stop = asyncio.Event()
+    equipped = equip(
+        settings,
+        reader=reader,
+        kind=request.kind,
+        log=log,
+        connectors=connectors,
+        stop=stop,
+        progress=progress,
+    )
     with _signals_stop(stop), _deadline_stops(stop, deadline, log):
-        async with equip(
-            settings,
-            reader=reader,
-            kind=request.kind,
-            log=log,
-            connectors=connectors,
-            stop=stop,
-            progress=progress,
-        ) as equipment:
-            if dry_run:
+        if dry_run:
+            async with equipped as equipment:
                 return await forecast(equipment, request, pacing=pacing_of(settings, request.kind))
-            return await export(equipment, request)
+        async with metrics_published(settings.telemetry, progress, log=log, version=tool_version()):
+            try:
+                async with equipped as equipment:
+                    if settings.telemetry.is_asked_for:
+                        progress.last_success = await last_success(equipment.state, request.kind)
+                    outcomes = await export(equipment, request)
+            except BaseException as error:
+                progress.exit_code = exit_of_error(error)[0]
+                raise
+            progress.exit_code = exit_of_outcomes(outcomes)
+            return outcomes
 
 
 @contextmanager
