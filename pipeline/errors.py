@@ -17,6 +17,8 @@ Facts travel as attributes. No message holds a field value, an identifier of a p
 a principal is named by its pseudonym, which the run adds when it reports.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -44,6 +46,80 @@ class FailReason(StrEnum):
     EGRESS_GUARD = "egress_guard"
     INCOMPLETE = "incomplete"
     ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What something means to an operator, and what to do about it; a sentence each."""
+
+    meaning: str
+    remedy: str
+
+
+ADVICE: Mapping[SkipReason | FailReason, Advice] = {
+    SkipReason.NO_MAILBOX: Advice(
+        "The user has no mailbox, or none that is licensed.",
+        "Nothing; assign an Exchange licence if there should be one.",
+    ),
+    SkipReason.ON_PREMISES_MAILBOX: Advice(
+        "The mailbox lies on a server of your own, where Graph does not reach.",
+        "Nothing; it is read once it has been moved to Exchange Online.",
+    ),
+    SkipReason.OUT_OF_POLICY: Advice(
+        "An access policy of Exchange or Teams does not let the application read this one.",
+        "Nothing if that is intended; else add the user to the policy's group (`m365-export setup` prints how).",
+    ),
+    SkipReason.DELETED_PRINCIPAL: Advice(
+        "The user, group or team was deleted between being listed and being read.",
+        "Nothing.",
+    ),
+    SkipReason.OUT_OF_SCOPE: Advice(
+        "The settings leave the principal out.",
+        "Nothing if that is intended; else change `scope`.",
+    ),
+    FailReason.PERMISSION: Advice(
+        "The application lacks a permission for the dataset, or the administrator's consent to it.",
+        "Run `m365-export doctor`: it names the permission; `m365-export setup` prints how to grant it.",
+    ),
+    FailReason.SERVICE_ERROR: Advice(
+        "Microsoft answered with errors until the retries of the unit were spent.",
+        "Nothing at first, the next run tries again; if it stays, open a support case with `request_id` from the log.",
+    ),
+    FailReason.THROTTLED: Advice(
+        "Microsoft held the scope off for longer than one unit may wait.",
+        "Nothing at first, the next run tries again; if it stays, lower `limits.mailboxes_in_flight`, or find out "
+        "which other application uses up the tenant's limits.",
+    ),
+    FailReason.NETWORK: Advice(
+        "There was no connection to Microsoft, or it broke off again and again.",
+        "Run `m365-export doctor`: it tries name, proxy, certificate and connection.",
+    ),
+    FailReason.TIMEOUT: Advice(
+        "The unit took longer than one unit may take.",
+        "Nothing at first, the next run tries again; a `backfill` over a shorter range makes smaller units.",
+    ),
+    FailReason.BAD_ANSWER: Advice(
+        "An answer was no JSON, or not of the shape that Microsoft documents.",
+        "Look for a proxy that rewrites answers; else report it with `code` from the log.",
+    ),
+    FailReason.UNKNOWN_ERROR: Advice(
+        "Microsoft refused with a code that this version does not know.",
+        "Report `code` and `request_id` from the log; the next run tries again.",
+    ),
+    FailReason.EGRESS_GUARD: Advice(
+        "The rows of the unit held a name, address or number that must not leave; they were not written.",
+        "Look at dataset, column and rule in `code` of the log, then treat the field in the rules.",
+    ),
+    FailReason.INCOMPLETE: Advice(
+        "Fewer or more records came than Microsoft counts, and nothing explains it; what came is written.",
+        "Nothing at first, the next run reads it again; if it stays, compare with the mailbox itself.",
+    ),
+    FailReason.ABANDONED: Advice(
+        "An interrupted run was sealed as it was, because the settings or the range had changed meanwhile.",
+        "Nothing after a `run`; repeat a `backfill` over its range.",
+    ),
+}
+"""What each reason means, and what to do; docs/operators.md is made of it."""
 
 
 class ExportError(Exception):

@@ -1,10 +1,11 @@
 """Exit codes: a public contract, and the one place that turns what happened into one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import IntEnum
 
 from config.faults import SettingsError
 from pipeline.errors import (
+    Advice,
     ConfigurationError,
     LeaseHeld,
     LeaseLost,
@@ -24,6 +25,36 @@ class Exit(IntEnum):
     INTERRUPTED = 5
     LEASE_HELD = 6
 
+
+EXIT_ADVICE: Mapping[Exit, Advice] = {
+    Exit.COMPLETE: Advice("Committed and complete; expected skips are allowed.", "Nothing."),
+    Exit.UNEXPECTED: Advice(
+        "An unexpected error; nothing half-visible was left behind.",
+        "Report the lines on stderr; the next command of that kind continues.",
+    ),
+    Exit.USAGE: Advice(
+        "The command line or the settings are wrong; every fault has a line with the key's path.",
+        "Mend every line that is printed; `m365-export doctor` checks the rest.",
+    ),
+    Exit.REFUSED: Advice(
+        "Nothing can be read, or the destination or the state refuses us.",
+        "Do what the printed line says; `m365-export doctor` tries everything a run depends on.",
+    ),
+    Exit.PARTIAL: Advice(
+        "Committed as `partial`: something failed or is incomplete; the manifest lists what. From `verify`: a part is "
+        "not as its manifest says.",
+        "Look the reason up below, the next run tries it again; after `verify`, repeat the range with `backfill`.",
+    ),
+    Exit.INTERRUPTED: Advice(
+        "A signal or the deadline stopped it; what is published is safe.",
+        "Start a command of that kind again: it continues.",
+    ),
+    Exit.LEASE_HELD: Advice(
+        "Another run of that kind is at work.",
+        "Wait for it (`m365-export status --watch`); the lease of a machine that died expires after 90 seconds.",
+    ),
+}
+"""What each code means, and what to do; docs/operators.md is made of it."""
 
 _BY_ERROR: tuple[tuple[tuple[type[BaseException], ...], Exit], ...] = (
     ((SettingsError, ConfigurationError), Exit.USAGE),

@@ -41,7 +41,6 @@ class Event(StrEnum):
     PROGRESS = "progress"
     STOP_REQUESTED = "stop_requested"
     METRICS_NOT_WRITTEN = "metrics_not_written"
-    EMULATOR_STARTED = "emulator_started"
 
 
 EVENTS: Mapping[Event, str] = {
@@ -65,36 +64,28 @@ EVENTS: Mapping[Event, str] = {
     Event.PROGRESS: "Once a minute: how far the run has come.",
     Event.STOP_REQUESTED: "A signal or the deadline asks for a stop.",
     Event.METRICS_NOT_WRITTEN: "The metrics file or endpoint of telemetry could not be served; the run goes on.",
-    Event.EMULATOR_STARTED: "The emulated tenant is being served.",
 }
 """What each event says."""
 
 KEYS: Mapping[str, str] = {
-    "attempts": "tries that were made",
     "bytes": "size of published parts",
-    "ca_file": "emulator: certificate of its authority",
     "changed": "records that changed while the unit was read",
     "code": "Microsoft's error code, or our word where an answer had none",
-    "connector": "the Microsoft source",
     "dataset": "the dataset",
-    "datasets": "several datasets",
     "dropped_keys": "keys that are not on this list and were left out of the line",
     "event": "what happened",
-    "exit_code": "the exit code of the command",
     "expected": "records that Graph counted",
     "failed": "principals' datasets that failed",
     "kind": "`run` or `backfill`",
     "level": "debug, info, warning or error",
     "needs": "application permissions of which one is missing",
     "parts": "published parts",
-    "path": "a local file",
     "planned": "units planned so far",
     "principal": "pseudonym of a user, group, team or chat",
     "principals": "how many principals",
     "reason": "why something was left out; docs/operators.md lists all",
     "received_bytes": "size of Graph's answers, decompressed",
     "rejected": "records left out; by reason where it is of one unit",
-    "remedy": "what to do about it",
     "request_id": "Microsoft's id of the refused request, for a support case",
     "requests": "requests to Graph by status; `none` where there was no answer",
     "rows": "rows",
@@ -110,7 +101,6 @@ KEYS: Mapping[str, str] = {
     "unexplained": "records missing or too many for no known reason",
     "units": "units finished; in `progress` also skipped and failed ones",
     "until": "end of a window, exclusive, or of a wait (UTC)",
-    "url": "emulator: where it is served",
     "waited_seconds": "seconds that requests spent waiting for Microsoft's limits, all together",
     "waits": "scopes that wait now",
     "what": "in words",

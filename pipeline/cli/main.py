@@ -30,6 +30,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=(
+        "Example: m365-export --config prod.yaml --log-format json --log-level warning --no-progress run\n\n"
+        "Example: m365-export --version\n\n"
+        "Example: m365-export --install-completion"
+    ),
 )
 
 rules_app = typer.Typer(help="Show the privacy rules at work, or check a rules file.", no_args_is_help=True)
@@ -130,7 +135,9 @@ def _log_level(text: str) -> LogLevel:
 @app.command()
 def demo(
     context: typer.Context,
-    users: Annotated[int, typer.Option("--users", min=1, max=100_000, metavar="N")] = 200,
+    users: Annotated[
+        int, typer.Option("--users", min=1, max=100_000, metavar="N", help="People in the embedded tenant.")
+    ] = 200,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the Parquet goes.")] = Path("demo-export"),
 ) -> None:
     """Export an embedded tenant and show what came out; needs no account and no network.
@@ -152,6 +159,10 @@ def run(
     """Export what is new since the last run; continues an interrupted one.
 
     Example: m365-export run --deadline 6h
+
+    Example: m365-export run --connector outlook-mail --connector entra-id --dry-run
+
+    Example: m365-export run --until 2026-03-02T00:00:00Z --accept-new-pseudonyms
     """
     raise typer.Exit(
         export_command.run(
@@ -177,7 +188,11 @@ def backfill(
 ) -> None:
     """Export a range of dates; neither reads nor moves the watermarks of `run`.
 
-    Example: m365-export backfill --from 2026-01-01 --to 2026-04-01
+    Example: m365-export backfill --from 2026-01-01 --to 2026-04-01 --deadline 12h
+
+    Example: m365-export backfill --from 2026-01-01 --to 2026-02-01 --connector msft-teams --dry-run
+
+    Example: m365-export backfill --from 2026-01-01 --to 2026-02-01 --accept-new-pseudonyms
     """
     raise typer.Exit(
         export_command.backfill(
@@ -210,6 +225,8 @@ def plan(
     least 50, at most 2,000).
 
     Example: m365-export plan --from 2026-01-01 --to 2026-04-01
+
+    Example: m365-export plan --simulate
     """
     if simulate:
         if from_ is not None or to is not None:
@@ -231,6 +248,8 @@ def status(
     """Show the last runs, and how far each dataset lags behind.
 
     Example: m365-export status --watch
+
+    Example: m365-export status --clean
     """
     if clean and watch:
         raise typer.BadParameter("goes without --watch", param_hint="--clean")
@@ -270,7 +289,9 @@ def doctor(
 ) -> None:
     """Try everything a run depends on, and say how to mend what is wrong.
 
-    Example: m365-export doctor --probe-allowed someone@example.com
+    Example: m365-export doctor --probe-allowed someone@example.com --probe-denied chief@example.com
+
+    Example: m365-export doctor --format json --expect-salt 0a1b2c3d
     """
     examination = Examination(probe_allowed=probe_allowed, probe_denied=probe_denied, expected_salt=expect_salt)
     raise typer.Exit(doctor_command.doctor(context.obj, form=form, examination=examination))
@@ -304,6 +325,8 @@ def sanitize(
     """Sanitize one Graph answer, or one object, from stdin to stdout; nothing is read, nothing stored.
 
     Example: m365-export sanitize --path /v1.0/users < answer.json
+
+    Example: m365-export sanitize --path /v1.0/users --rules rules.yaml --profile psoxy < answer.json
     """
     raise typer.Exit(sanitize_command.sanitize(context.obj, path=path, rules_file=rules, profile=profile))
 
@@ -336,7 +359,9 @@ def rules_check(
 @app.command()
 def schema(
     context: typer.Context,
-    dataset: Annotated[str | None, typer.Argument(metavar="[DATASET]")] = None,
+    dataset: Annotated[
+        str | None, typer.Argument(metavar="[DATASET]", help="Its columns; else the list of datasets.")
+    ] = None,
 ) -> None:
     """List the columns of a dataset: type, treatment, why; without a name, the datasets.
 
@@ -357,7 +382,7 @@ def emulator(
         ),
     ] = LOOPBACK,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="P", help="0: a free one.")] = 8443,
-    users: Annotated[int, typer.Option("--users", min=1, metavar="N")] = 200,
+    users: Annotated[int, typer.Option("--users", min=1, metavar="N", help="People in the tenant.")] = 200,
     faults: Annotated[
         Path | None, typer.Option("--faults", metavar="FILE", help="A script of faults, as YAML.")
     ] = None,
@@ -370,7 +395,11 @@ def emulator(
 ) -> None:
     """Run a Microsoft 365 tenant on localhost, to rehearse settings with.
 
-    Example: m365-export emulator --users 50 --port 8443
+    Example: m365-export emulator --users 50 --port 8443 --ca-file /tmp/emulator-ca.pem
+
+    Example: m365-export emulator --faults faults.yaml --now 2026-03-02 --seed 2
+
+    Example: m365-export emulator --host emulator.internal
     """
     raise typer.Exit(
         emulator_command.emulator(

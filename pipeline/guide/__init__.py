@@ -1,5 +1,5 @@
-"""Writes the pages that follow from the rules and the connectors: `docs/datasets.md` and the SQL beside it.
+"""Writes the pages that follow from the product itself: datasets and their SQL, log and metrics, reasons and exit codes.
 
-`python -m pipeline.guide` writes them, `make docs` calls it, and a test compares them with what is committed. So no
-column, treatment or window is described that the product does not have.
+`python -m pipeline.guide` writes them, `make docs` calls it, and tests compare them with what is committed. So no
+column, window, log key or reason is described that the product does not have.
 """

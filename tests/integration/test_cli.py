@@ -216,16 +216,6 @@ def test_the_environment_wins_over_the_file_and_flags_win_over_both(served: Serv
     assert "privacy.profile" in done.stderr
 
 
-def test_every_command_has_help_with_an_example() -> None:
-    """`--help` of each command names its options and shows one call."""
-    listing = call("--help").stdout
-    for command in ("demo", "run", "backfill", "plan", "status", "schema", "emulator", "doctor", "setup", "verify"):
-        assert command in listing
-        done = call(command, "--help")
-        assert done.returncode == 0
-        assert "Example" in done.stdout
-
-
 def test_schema_lists_columns_types_and_treatments(tmp_path: Path) -> None:
     """Needs no settings at all."""
     done = call("schema", "mail_messages", cwd=tmp_path)

@@ -16,7 +16,7 @@ def test_a_key_nobody_decided_about_is_dropped_and_counted(capsys: pytest.Captur
 
     assert line["event"] == "unit_skipped"
     assert line["dataset"] == "mail_messages"
-    assert line["dropped_keys"] == 1
+    assert line["dropped_keys"] == 2
     assert "dana" not in json.dumps(line)
 
 
