@@ -83,8 +83,11 @@ def test_a_wrong_secret_ends_with_the_code_and_what_to_do(served: Served, tmp_pa
 def test_a_run_prints_its_result_to_stdout_and_one_json_line_per_event_to_stderr(
     served: Served, tmp_path: Path
 ) -> None:
-    """The table can be piped; every log line is JSON with listed keys."""
+    """The table can be piped; every log line is JSON with listed keys; the metrics file agrees with the last line."""
     settings = write_settings(served, tmp_path)
+    metrics = tmp_path / "m365.prom"
+    with settings.open("a") as file:
+        file.write(f"telemetry: {{textfile: {metrics}}}\n")
 
     done = call("run", "--config", str(settings), "--until", "2026-03-02", "--log-format", "json", served=served)
 
@@ -92,9 +95,29 @@ def test_a_run_prints_its_result_to_stdout_and_one_json_line_per_event_to_stderr
     assert "mail_messages" in done.stdout
     events = [json.loads(line) for line in done.stderr.strip().splitlines()]
     assert {"run_started", "run_finished"} <= {event["event"] for event in events}
+    assert not any("dropped_keys" in event for event in events)
+    (finished,) = (event for event in events if event["event"] == "run_finished")
+    assert finished["requests"]["200"] > 0
+    assert finished["waited_seconds"] >= 0
+    assert _metric(metrics, "m365_export_rows_total") == finished["rows"]
+    assert _metric(metrics, "m365_export_requests_total") == sum(finished["requests"].values())
+    assert _metric(metrics, "m365_export_received_bytes_total") == finished["received_bytes"]
+    assert _metric(metrics, "m365_export_exit_code") == 0
+    succeeded_at = _metric(metrics, "m365_export_last_success_timestamp_seconds")
+    settings.write_text(settings.read_text().replace("env:M365_EXPORT_CLIENT_SECRET", "env:M365_EXPORT_SALT"))
+    assert call("run", "--config", str(settings), served=served).returncode == 3
+    assert _metric(metrics, "m365_export_exit_code") == 3
+    assert _metric(metrics, "m365_export_last_success_timestamp_seconds") == succeeded_at > 0
     shown = call("status", "--config", str(settings), served=served)
     assert shown.returncode == 0
     assert "complete" in shown.stdout
+
+
+def _metric(file: Path, name: str) -> float:
+    """The sum of its samples, rounded as a file of text is."""
+    lines = [line for line in file.read_text().splitlines() if line.startswith(f"{name}{{")]
+    assert lines, name
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
 def test_verify_tells_what_was_changed_after_a_run(served: Served, tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ async def test_a_429_waits_for_its_retry_after() -> None:
         assert len(graph.requests) == 7
     assert 30 <= next(filter(None, graph.clock.slept_s)) <= 33
     assert graph.client.counters.refusals == {"429 TooManyRequests": 6}
+    assert graph.client.counters.answers == {("outlook", "429"): 6, ("outlook", "200"): 1}
 
 
 async def test_a_mailbox_throttled_for_ever_fails_as_throttled() -> None:
@@ -175,6 +176,7 @@ async def test_broken_connections_are_retried() -> None:
     async with scripted_graph(closing, half, answer("{}")) as graph:
         assert await _fetch(graph) == b"{}"
         assert set(graph.client.counters.refusals) == {"no answer connection_broken"}
+        assert ("outlook", "none") in graph.client.counters.answers
 
 
 async def test_damaged_gzip_is_retried() -> None:
