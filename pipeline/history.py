@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from pipeline.errors import FailReason
+from pipeline.facts import Facts, decode_facts
 from pipeline.journal import RunRecord, open_run
 from pipeline.lease import HeldLease, held_lease
 from pipeline.manifest import Manifest, decode_manifest
@@ -32,6 +33,17 @@ async def remember_run(state: StateStore, run_id: str, manifest: bytes) -> None:
 async def remember_fields(state: StateStore, run_id: str, fields: bytes) -> None:
     """Keep a sealed run's field ledger beside its manifest."""
     await state.create(f"fields/{run_id}.json", fields)
+
+
+async def remember_facts(state: StateStore, run_id: str, facts: bytes) -> None:
+    """Keep beside them what a sealed run tells of its days and times."""
+    await state.create(f"facts/{run_id}.json", facts)
+
+
+async def run_facts(state: StateStore, run_id: str) -> Facts | None:
+    """What a sealed run tells of its days and times; None where it was sealed by a version that did not."""
+    found = await state.read(f"facts/{run_id}.json")
+    return None if found is None else decode_facts(found.data)
 
 
 async def run_fields(state: StateStore, run_id: str) -> bytes | None:

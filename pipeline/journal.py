@@ -24,6 +24,7 @@ Keys of an open run, below `open/<kind>/<run_id>/`:
     journal/<dataset>-<part>.fence       an empty part is being put in its place
     journal/<dataset>-<part>.outcome     what is visible: the part, or the empty one; create-only
     uploads/<attempt>-<number>           an upload that was begun, so that its bytes do not stay if nobody ends it
+    attempt-<number>                     what an interrupted attempt measured (see `facts`)
     seal-<attempt>                       how it ends (see `seal`); empty: that attempt decides nothing any more
 """
 
@@ -89,6 +90,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     units: tuple[DoneUnit, ...]
     rejected: dict[str, int] = {}
     fields: FieldCounts = msgspec.field(default_factory=FieldCounts)
+    days: dict[str, int] = {}  # rows by the UTC date of their time
 
 
 EmptyPart = Callable[[str], tuple[bytes, PartSummary]]
@@ -317,6 +319,11 @@ class Journal:
             closed = _Slot(open=None, last=self.record.run_id)
             await self._state.replace(_slot_key(self.record.kind), msgspec.json.encode(closed), version=version)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether anything of the run is kept, so that it will be continued."""
+        return self._is_open
+
     async def _open(self) -> None:
         """Write down what the run is, before anything else of it: from now on it can be resumed.
 
@@ -377,5 +384,5 @@ def _hollow(entry: Entry, fence: _Fence) -> Entry:
     """What is visible where an empty part took the place of one."""
     return msgspec.structs.replace(
         entry, rows=0, bytes=fence.bytes, sha256=fence.sha256, min_time=None, max_time=None,
-        units=(), rejected={}, fields=FieldCounts(),
+        units=(), rejected={}, fields=FieldCounts(), days={},
     )  # fmt: skip

@@ -113,3 +113,8 @@ def manifest_path(run_id: str) -> str:
 def fields_path(run_id: str) -> str:
     """The side file that says what became of every field."""
     return f"_manifests/{run_id}.fields.json"
+
+
+def facts_path(run_id: str) -> str:
+    """The side file that says when rows are from, and what took time."""
+    return f"_manifests/{run_id}.facts.json"

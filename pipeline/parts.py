@@ -177,6 +177,7 @@ class PartAssembler:
             units=(*part.units, *self.idle.pop(dataset, ())),
             rejected=dict(part.rejected),
             fields=part.fields,
+            days=dict(summary.days),
         )
         await self._before_publishing()
         await self._journal.publish(part.upload, entry)

@@ -321,3 +321,4 @@ class PartSummary:
     sha256: str
     min_time: datetime | None
     max_time: datetime | None
+    days: Mapping[str, int] = field(default_factory=dict)  # rows by the UTC date of their time; not those without one

@@ -29,6 +29,7 @@ from pipeline.errors import (
     UnitSkipped,
     WindowTooLarge,
 )
+from pipeline.facts import Attempt, Chronicle, UnitEnd, earlier_attempts, encode_facts, gather_facts, keep_attempt
 from pipeline.history import incomplete_in_a_row, sealed_run
 from pipeline.journal import Journal, RunRecord, open_run
 from pipeline.lease import Lease, hold
@@ -41,7 +42,7 @@ from pipeline.parts import PartAssembler, UnitResult
 from pipeline.plan import BEGINNING, window_end
 from pipeline.reading import UnitReader
 from pipeline.scheduler import Scheduler
-from pipeline.seal import build_manifest, field_counts, finish_seal, next_watermarks, record_seal
+from pipeline.seal import build_manifest, days_of, field_counts, finish_seal, next_watermarks, record_seal
 from pipeline.survey import Survey, Take
 from pipeline.tally import Tally
 from pipeline.telemetry import Event, run_facts, usage_facts
@@ -262,6 +263,7 @@ class _Run:
         self._lease = lease
         self._record = journal.record
         self._tally = Tally()
+        self._chronicle = Chronicle(clock=equipment.clock, pseudonym=equipment.pseudonym)
         self._report = _outcome_report(equipment, self._tally)
         equipment.progress.begin(kind=self._record.kind, run_id=self._record.run_id)
         self._now = self._record.started_at  # a continued run keeps the windows it began with
@@ -302,30 +304,45 @@ class _Run:
         await self._assembler.close_all()
         if not complete:
             equipment.log.warning(Event.RUN_INTERRUPTED, run_id=self._record.run_id)
+            if self._journal.is_open:
+                await keep_attempt(
+                    self._chronicle.attempt(), recall=self._journal.recall, remember=self._journal.remember
+                )
             return Outcome(self._record.run_id, None)
         return await self._seal()
 
     async def seal_as_it_is(self) -> None:
         """Seal an interrupted run that nobody will continue; its watermarks stay where they were."""
         manifest = self._manifest(abandoned=True)
-        await record_seal(self._journal, self._equipment.vault, manifest, {}, fields=self._fields())
+        await self._record_seal(manifest, {})
         await self._finish_seal()
 
     async def _seal(self) -> Outcome:
         equipment = self._equipment
-        equipment.progress.stage = "sealing"
+        self._begin_stage("sealing")
         known = await self._equipment.watermarks.load()
         manifest = self._manifest()
         advances = self._advances(known, given_up=await self._given_up(manifest))
-        await record_seal(self._journal, equipment.vault, manifest, advances, fields=self._fields())
+        await self._record_seal(manifest, advances, attempt=self._chronicle.attempt())
         sealed = await self._finish_seal()
         if sealed.status == "complete":
             equipment.progress.last_success = sealed.finished_at
         equipment.log.info(Event.RUN_FINISHED, **run_facts(sealed), **usage_facts(equipment.progress.usage()))
         return Outcome(self._record.run_id, sealed)
 
-    def _fields(self) -> bytes:
-        return self._equipment.fields_file(self._record.run_id, field_counts(self._journal, self._assembler))
+    async def _record_seal(
+        self, manifest: Manifest, advances: Mapping[Key, datetime], *, attempt: Attempt | None = None
+    ) -> None:
+        run_id, journal = self._record.run_id, self._journal
+        attempts = [*await earlier_attempts(recall=journal.recall), *([] if attempt is None else [attempt])]
+        await record_seal(
+            journal,
+            self._equipment.vault,
+            manifest,
+            advances,
+            fields=self._equipment.fields_file(run_id, field_counts(journal, self._assembler)),
+            facts=encode_facts(gather_facts(run_id, attempts, days_of(journal))),
+        )
 
     def _manifest(self, *, abandoned: bool = False) -> Manifest:
         equipment = self._equipment
@@ -392,21 +409,24 @@ class _Run:
 
     async def _read_everything(self) -> bool:
         """Directory, preparation, units. False when stopped before the end."""
-        progress = self._equipment.progress
         await self._lessons.restore(self._journal.recall)
-        progress.stage = "reading the directory"
+        self._begin_stage("reading the directory")
         await self._survey.settle_scope(recall=self._journal.recall, remember=self._journal.remember)
         await self._survey.read_directory(done={dataset for dataset, _ in self._journal.done()}, take=self._take)
-        progress.stage = "learning who reads what"
+        self._begin_stage("learning who reads what")
         await self._survey.prepare_connectors(recall=self._journal.recall, remember=self._journal.remember)
-        progress.stage = "reading"
+        self._begin_stage("reading")
         known = await self._equipment.watermarks.load()
         later = self._lessons.later
         complete = await self._read_planned(known, chosen=lambda dataset, _: dataset not in later)
         if not complete or not later:
             return complete
-        progress.stage = "reading what others led to"
+        self._begin_stage("reading what others led to")
         return await self._read_planned(known, chosen=self._lessons.concern)
+
+    def _begin_stage(self, name: str) -> None:
+        self._equipment.progress.stage = name
+        self._chronicle.stage(name)
 
     async def _read_planned(self, known: Mapping[Key, datetime], *, chosen: Callable[[str, Principal], bool]) -> bool:
         groups = self._survey.plan(known, done=self._journal.done(), chosen=chosen)
@@ -436,9 +456,12 @@ class _Run:
             self._report.not_tried(unit)
             return
         started = time.monotonic()
+        rows: int | None = 0
+        end: UnitEnd = "failed"
         try:
             result = await self._reader.read(unit)
         except UnitSkipped as error:
+            end = "skipped"
             self._report.skipped(unit, error)
         except UnitFailed as error:
             self._report.failed(unit, error)
@@ -446,11 +469,16 @@ class _Run:
             self._report.denied([unit.dataset], error)
             self._report.not_tried(unit)
         except WindowTooLarge:
+            rows = None
             await self._read_halves(unit)
         else:
+            end, rows = "done", result.unit.rows
             await self._take(unit, result)
         finally:
-            self._equipment.progress.of(unit.dataset).seconds += time.monotonic() - started
+            seconds = time.monotonic() - started
+            self._equipment.progress.of(unit.dataset).seconds += seconds
+            if rows is not None:  # else its halves tell
+                self._chronicle.unit(unit, seconds=seconds, rows=rows, end=end)
 
     async def _take(self, unit: Unit, result: UnitResult) -> None:
         await self._assembler.add(result)

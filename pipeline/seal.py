@@ -4,6 +4,7 @@ Every step is create-only or idempotent and happens in this order, so a seal tha
 from the recorded manifest: the recorded bytes are what is published, whatever the next process would compute.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
@@ -11,7 +12,7 @@ import msgspec
 
 from pipeline.errors import FailReason
 from pipeline.field_counts import FieldCounts, total
-from pipeline.history import remember_fields, remember_run
+from pipeline.history import remember_facts, remember_fields, remember_run
 from pipeline.journal import DoneUnit, Journal, RunRecord
 from pipeline.lease import Lease
 from pipeline.manifest import (
@@ -24,6 +25,7 @@ from pipeline.manifest import (
     UnitCounts,
     decode_manifest,
     encode_manifest,
+    facts_path,
     fields_path,
     manifest_path,
 )
@@ -38,9 +40,10 @@ from pipeline.watermarks import Key, Vault, Watermarks
 class _Decision(msgspec.Struct, frozen=True):
     """How a run ends, in one object, so that manifest and watermarks are of one mind."""
 
-    manifest: bytes  # as it is published, byte for byte; so is `fields`
+    manifest: bytes  # as it is published, byte for byte; so are the side files
     fields: bytes
     watermarks: bytes  # how far they move, encrypted
+    facts: bytes = b""  # none where an older version decided
 
 
 def build_manifest(
@@ -190,14 +193,28 @@ def field_counts(journal: Journal, assembler: PartAssembler) -> dict[str, FieldC
     return {dataset: total(each) for dataset, each in counts.items()}
 
 
+def days_of(journal: Journal) -> dict[str, Counter[str]]:
+    """Rows by dataset and UTC date of their time, over every published part."""
+    days: dict[str, Counter[str]] = {}
+    for entry in journal.entries:
+        days.setdefault(entry.dataset, Counter()).update(entry.days)
+    return days
+
+
 async def record_seal(
-    journal: Journal, vault: Vault, manifest: Manifest, advances: Mapping[Key, datetime], *, fields: bytes
+    journal: Journal,
+    vault: Vault,
+    manifest: Manifest,
+    advances: Mapping[Key, datetime],
+    *,
+    fields: bytes,
+    facts: bytes,
 ) -> None:
     """From here on the run is decided: whatever process comes next publishes exactly this.
 
-    `fields` is the side file that says what became of every field.
+    `fields` is the side file that says what became of every field, `facts` the one that says what took time.
     """
-    await journal.decide(msgspec.json.encode(_Decision(encode_manifest(manifest), fields, vault.seal(advances))))
+    await journal.decide(msgspec.json.encode(_Decision(encode_manifest(manifest), fields, vault.seal(advances), facts)))
 
 
 async def finish_seal(
@@ -216,11 +233,15 @@ async def finish_seal(
     decision = msgspec.json.decode(await journal.decision(), type=_Decision)
     manifest = decode_manifest(decision.manifest)
     await _publish(journal, destination, fields_path(manifest.run_id), decision.fields, lease)
+    if decision.facts:
+        await _publish(journal, destination, facts_path(manifest.run_id), decision.facts, lease)
     await _publish(journal, destination, manifest_path(manifest.run_id), decision.manifest, lease)
     lease.check()
     if watermarks is not None:
         await watermarks.advance(vault.open(decision.watermarks).items())
     await remember_fields(state, manifest.run_id, decision.fields)
+    if decision.facts:
+        await remember_facts(state, manifest.run_id, decision.facts)
     await remember_run(state, manifest.run_id, decision.manifest)
     await journal.give_up_uploads(destination)
     await journal.close()

@@ -9,6 +9,7 @@ group.
 """
 
 import hashlib
+from collections import Counter
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -53,6 +54,7 @@ class PartEncoder:
         self._encoded_from = 0  # bytes the rows of the written groups had in memory
         self._min_time: datetime | None = None
         self._max_time: datetime | None = None
+        self._days: Counter[str] = Counter()
         self.rows = 0
         self.buffered_bytes = 0
         if self._sort_by is not None and not pa.types.is_timestamp(_type_at(schema, self._sort_by)):
@@ -105,6 +107,7 @@ class PartEncoder:
             sha256=self._drain.sha256.hexdigest(),
             min_time=self._min_time,
             max_time=self._max_time,
+            days=dict(sorted(self._days.items())),
         )
         return rest, summary
 
@@ -130,6 +133,8 @@ class PartEncoder:
             low, high = bounds["min"].astimezone(UTC), bounds["max"].astimezone(UTC)
             self._min_time = min(low, self._min_time or low)
             self._max_time = max(high, self._max_time or high)
+            for each in pc.value_counts(times.drop_null().cast(pa.date32())).to_pylist():
+                self._days[each["values"].isoformat()] += each["counts"]
         return group.take(pc.array_sort_indices(times, null_placement="at_end"))
 
 

@@ -205,7 +205,7 @@ def test_the_side_file_has_every_path_once_with_its_fate(profile: Any) -> None:
 
 
 async def test_a_run_publishes_its_side_file_before_the_manifest() -> None:
-    """Whoever sees the manifest finds the side file; its counts are those of the rows."""
+    """Whoever sees the manifest finds the side files; their counts are those of the rows."""
     harness = Harness(SmallTenant.with_mail(users=3, messages=5))
     published: list[str] = []
 
@@ -214,7 +214,7 @@ async def test_a_run_publishes_its_side_file_before_the_manifest() -> None:
             published.append(step.key)
 
     [outcome] = await export(harness.equip(hook=watch), Request(kind=RunKind.RUN))
-    assert published == [fields_path(outcome.run_id), f"_manifests/{outcome.run_id}.json"]
+    assert published == [f"_manifests/{outcome.run_id}{kind}.json" for kind in (".fields", ".facts", "")]
     mail = read_fields(harness, outcome.run_id)["mail_messages"]
     assert counted(mail, "id") == counted(mail, "receivedDateTime") == 15
     users = read_fields(harness, outcome.run_id)["entra_users"]

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections import Counter
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -85,6 +86,7 @@ def test_summary_describes_the_bytes() -> None:
         sha256=hashlib.sha256(part).hexdigest(),
         min_time=min(times).astimezone(UTC),
         max_time=max(times).astimezone(UTC),
+        days=Counter(each.astimezone(UTC).date().isoformat() for each in times),
     )
     assert isinstance(summary.min_time, datetime)
     assert summary.min_time.tzinfo is UTC
