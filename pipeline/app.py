@@ -35,6 +35,7 @@ from connectors.registry import build
 from connectors.sign_in import credential_of
 from pipeline.directory import FirstPermitted
 from pipeline.equipment import Equipment, Identity, Limits
+from pipeline.facts import Waits
 from pipeline.live import EVERY_CLOUD, EVERY_LOCAL
 from pipeline.model import Principal, RunKind
 from pipeline.operator_files import OperatorFiles, load_operator_files
@@ -124,6 +125,7 @@ async def equip(
 ) -> AsyncIterator[Equipment]:
     """Everything one command works with; closed when the context ends. `connectors` narrows the configured ones."""
     progress = progress or Progress()
+    waits = Waits()
     names = tuple(name for name in settings.connectors.names if not connectors or name in connectors)
     salt = reader.read(settings.privacy.salt)
     pseudonymizer = build_pseudonymizer(settings.privacy, reader)
@@ -144,7 +146,7 @@ async def equip(
                 environ=environ,
                 manners=manners,
                 progress=progress,
-                on_fence=_named_by_pseudonym(pseudonymizer, progress.note_fence, partial(log_fence, log)),
+                on_fence=_named_by_pseudonym(pseudonymizer, progress.note_fence, partial(log_fence, log), waits.note),
             )
         )
         forms = Forms(pseudonymizer)
@@ -212,6 +214,7 @@ async def equip(
             log=log,
             progress=progress,
             told_every=EVERY_LOCAL if settings.state.scheme == "file" else EVERY_CLOUD,
+            waits=waits,
             stop=stop or asyncio.Event(),
         )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from config.changed_defaults import DefaultChange
+from pipeline.facts import Waits
 from pipeline.field_counts import FieldCounts
 from pipeline.journal import EmptyPart
 from pipeline.model import Principal
@@ -70,6 +71,7 @@ class Equipment:
     scope: Scope
     learners: Sequence[Learner] = ()
     told_every: timedelta | None = None  # how often the state is told of the progress; None: never
+    waits: Waits = field(default_factory=Waits)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property

@@ -9,20 +9,21 @@ import heapq
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Literal
 
 import msgspec
 
 from pipeline.model import Principal, Unit
-from pipeline.ports import Clock
+from pipeline.ports import Clock, Fence
 
 FACTS_VERSION = 1
 SLOWEST_UNITS = 20
 MOST_WAITS = 300  # the longest ones; a night of throttling must not grow the file without end
 MOST_DAYS = 400  # of one dataset, the newest; what is older is one number
 MOST_ATTEMPTS = 100
+SAME_WAIT_WITHIN = timedelta(seconds=5)  # a refusal so soon after a fence goes on with it
 
 UnitEnd = Literal["done", "skipped", "failed"]
 
@@ -43,14 +44,14 @@ class SlowUnit(msgspec.Struct, frozen=True):
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """How long Graph held a scope off, and how many callers it held at most. `principal` only for a mailbox."""
+    """How long nobody could call in a scope, after so many refusals. `principal` only for a mailbox or chat."""
 
     scope: str
     service: str
     principal: str | None
     from_: datetime = msgspec.field(name="from")
     to: datetime
-    callers: int
+    refusals: int
 
     @property
     def seconds(self) -> float:
@@ -91,6 +92,41 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     waits_left_out: int = 0
 
 
+class Waits:
+    """Gathers the fences of a run; those of one scope that follow on one another are one wait."""
+
+    def __init__(self) -> None:
+        self._latest: dict[tuple[str, str, str | None], Wait] = {}
+        self._over: list[Wait] = []
+        self._left_out = 0
+
+    def note(self, fence: Fence) -> None:
+        """A fence was raised, or lasts longer now; its principal is a pseudonym."""
+        key = (fence.scope, fence.service, fence.principal)
+        known = self._latest.get(key)
+        if known is not None and fence.since <= known.to + SAME_WAIT_WITHIN:
+            since, refusals = known.from_, known.refusals + 1
+        else:
+            since, refusals = fence.since, 1
+            self._close(known)
+        until = fence.until if known is None else max(known.to, fence.until)
+        self._latest[key] = Wait(fence.scope, fence.service, fence.principal, since, until, refusals)
+
+    def take(self) -> tuple[list[Wait], int]:
+        """The longest waits since the last call, in order of time, and how many more there were."""
+        kept, left_out = longest_waits([*self._over, *self._latest.values()])
+        left_out += self._left_out
+        self._latest, self._over, self._left_out = {}, [], 0
+        return kept, left_out
+
+    def _close(self, wait: Wait | None) -> None:
+        if wait is not None:
+            self._over.append(wait)
+        if len(self._over) >= 4 * MOST_WAITS:
+            self._over, left_out = longest_waits(self._over)
+            self._left_out += left_out
+
+
 class Chronicle:
     """Measures one attempt at a run."""
 
@@ -99,10 +135,12 @@ class Chronicle:
         *,
         clock: Clock,
         pseudonym: Callable[[Principal], str],
+        waits: Waits,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
         self._pseudonym = pseudonym
+        self._waits = waits
         self._monotonic = monotonic
         self._started_at = clock()
         self._stage: str | None = None
@@ -127,11 +165,11 @@ class Chronicle:
         else:
             heapq.heappushpop(self._slowest, measured)
 
-    def attempt(self, waits: Iterable[Wait] = ()) -> Attempt:
-        """What was measured until now, with the waits of that time."""
+    def attempt(self) -> Attempt:
+        """What was measured until now; call it once, at the end."""
         if self._stage is not None:
             self.stage(self._stage)
-        kept, left_out = longest_waits(waits)
+        waits, left_out = self._waits.take()
         return Attempt(
             from_=self._started_at,
             to=self._clock(),
@@ -140,7 +178,7 @@ class Chronicle:
                 SlowUnit(unit.dataset, self._pseudonym(unit.principal), round(seconds, 1), rows, end)
                 for seconds, _, unit, rows, end in sorted(self._slowest, reverse=True)
             ],
-            waits=kept,
+            waits=waits,
             waits_left_out=left_out,
         )
 

@@ -63,9 +63,9 @@ async def history_ids(state: StateStore) -> list[str]:
     return [key.removeprefix("history/").removesuffix(".json") for key in await state.keys("history/")]
 
 
-async def sealed_runs(state: StateStore, *, limit: int) -> list[Manifest]:
-    """The manifests of the last `limit` runs, newest first."""
-    keys = await state.keys("history/")
+async def sealed_runs(state: StateStore, *, limit: int, before: str | None = None) -> list[Manifest]:
+    """The manifests of the last `limit` runs, newest first; with `before` of those that began before that run."""
+    keys = [key for key in await state.keys("history/") if before is None or key < f"history/{before}.json"]
     found = [await state.read(key) for key in sorted(keys, reverse=True)[:limit]]
     return [decode_manifest(each.data) for each in found if each is not None]
 

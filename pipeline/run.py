@@ -263,7 +263,7 @@ class _Run:
         self._lease = lease
         self._record = journal.record
         self._tally = Tally()
-        self._chronicle = Chronicle(clock=equipment.clock, pseudonym=equipment.pseudonym)
+        self._chronicle = Chronicle(clock=equipment.clock, pseudonym=equipment.pseudonym, waits=equipment.waits)
         self._report = _outcome_report(equipment, self._tally)
         equipment.progress.begin(kind=self._record.kind, run_id=self._record.run_id)
         self._now = self._record.started_at  # a continued run keeps the windows it began with

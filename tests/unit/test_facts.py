@@ -12,11 +12,13 @@ from pipeline.facts import (
     Chronicle,
     Stage,
     Wait,
+    Waits,
     gather_facts,
     longest_waits,
 )
 from pipeline.history import run_facts
 from pipeline.model import Principal, PrincipalKind, RunKind, Unit
+from pipeline.ports import Fence
 from pipeline.run import Request, export
 from sinks.stores.memory import MemoryStore, Step
 from tests.harness import NOW, Harness, SmallTenant
@@ -29,7 +31,10 @@ def seconds(*values: float) -> Iterator[float]:
 def chronicle(*instants_s: float) -> Chronicle:
     instants = seconds(*instants_s)
     return Chronicle(
-        clock=lambda: NOW, pseudonym=lambda principal: f"t~{principal.id}", monotonic=lambda: next(instants)
+        clock=lambda: NOW,
+        pseudonym=lambda principal: f"t~{principal.id}",
+        waits=Waits(),
+        monotonic=lambda: next(instants),
     )
 
 
@@ -68,6 +73,23 @@ def test_a_night_of_throttling_is_bounded_by_its_longest_waits() -> None:
     assert min(each.seconds for each in kept) >= 4
 
 
+def test_refusals_that_follow_on_one_another_are_one_wait() -> None:
+    """A fence that is made longer is one wait of its scope; one much later is another; a second take begins anew."""
+    waits = Waits()
+    for since, until in ((0, 10), (11, 26), (100, 110)):
+        at = NOW + timedelta(seconds=since)
+        waits.note(
+            Fence(scope="service", service="teams", since=at, until=NOW + timedelta(seconds=until), principal=None)
+        )
+
+    taken, left_out = waits.take()
+    assert [((each.from_ - NOW).total_seconds(), each.seconds, each.refusals) for each in taken] == [
+        (0, 26, 2),
+        (100, 10, 1),
+    ]
+    assert (left_out, waits.take()) == (0, ([], 0))
+
+
 def test_days_beyond_the_bound_are_one_number() -> None:
     """Old channel messages cannot make the file grow without end, and no row is lost from the sum."""
     first = datetime(2020, 1, 1, tzinfo=UTC)
@@ -95,18 +117,20 @@ async def test_a_run_seals_its_days_with_its_rows() -> None:
 
 async def test_an_interrupted_attempt_is_part_of_the_facts() -> None:
     """A run that was stopped and continued tells of both attempts, and of all days."""
-    harness = Harness(SmallTenant.with_mail(users=4, messages=30), part_size_bytes=1)
+    harness = Harness(SmallTenant.with_mail(users=8, messages=30), part_size_bytes=1)
     stop = asyncio.Event()
 
-    async def stop_at_a_mail_part(step: Step) -> None:
-        if step.action == "publish" and step.key.startswith("mail_messages/"):
+    async def stop_at_the_first_settings(step: Step) -> None:
+        if step.action == "publish" and step.key.startswith("mailbox_settings/"):
             stop.set()
 
-    [first] = await export(replace(harness.equip(hook=stop_at_a_mail_part), stop=stop), Request(kind=RunKind.RUN))
+    [first] = await export(
+        replace(harness.equip(hook=stop_at_the_first_settings), stop=stop), Request(kind=RunKind.RUN)
+    )
     [second] = await export(harness.equip(), Request(kind=RunKind.RUN))
 
     facts = await run_facts(MemoryStore(harness.state_bucket), second.run_id)
     assert first.interrupted
     assert facts is not None
     assert len(facts.attempts) == 2
-    assert sum(facts.datasets["mail_messages"].days.values()) == 120
+    assert sum(facts.datasets["mail_messages"].days.values()) == 240
