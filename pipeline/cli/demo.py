@@ -15,17 +15,20 @@ from connectors.graph.client import Manners
 from pipeline.app import equip, utc_now
 from pipeline.cli.console import Globals, out
 from pipeline.cli.display import live_progress
+from pipeline.cli.report import read_report, write_page
 from pipeline.cli.summary import print_outcomes
 from pipeline.errors import ConfigurationError
 from pipeline.exits import Exit, exit_of_outcomes
 from pipeline.model import RunKind
 from pipeline.progress import Progress
+from pipeline.report.view import Report
 from pipeline.run import Outcome, Request, export
 from pipeline.telemetry import Log
 
 SEED = 1
 EAGER = Manners(budgets=Budgets.unpaced())  # nobody shares the embedded tenant
 HISTORY = timedelta(days=14)
+PAGE = "report.html"
 MARKER = ".m365-export-demo"  # names a folder as ours: nothing else is ever overwritten
 
 
@@ -35,9 +38,12 @@ def demo(options: Globals, *, users: int, out_dir: Path) -> Exit:
     progress = Progress()
     log = options.logger() if options.log_level == "debug" else _quiet(options)
     with live_progress(progress, shown=options.show_progress):
-        outcomes = asyncio.run(_export(folder, users, log, progress))
+        outcomes, report = asyncio.run(_export(folder, users, log, progress))
     destination = folder / "data"
     print_outcomes(out(), outcomes, destination=f"file://{destination}", progress=progress)
+    if report is not None:
+        write_page(report, folder / PAGE)
+        out().print(f"Read what it did: {folder / PAGE}", markup=False, soft_wrap=True)
     out().print(_look(destination), markup=False, highlight=False, soft_wrap=True)
     return exit_of_outcomes(outcomes)
 
@@ -55,14 +61,16 @@ def _quiet(options: Globals) -> Log:
     return Globals(options.config, options.log_format, "error", options.show_progress).logger()
 
 
-async def _export(folder: Path, users: int, log: Log, progress: Progress) -> list[Outcome]:
+async def _export(folder: Path, users: int, log: Log, progress: Progress) -> tuple[list[Outcome], Report | None]:
     tenant = Tenant(seed=SEED, users=users, now=utc_now(), history=HISTORY)
     async with Emulator(tenant, host="127.0.0.1", port=0) as emulator:
         settings, reader = _settings(emulator, folder)
         async with equip(
             settings, reader=reader, kind=RunKind.RUN, log=log, progress=progress, manners=EAGER
         ) as equipment:
-            return await export(equipment, Request(kind=RunKind.RUN))
+            outcomes = await export(equipment, Request(kind=RunKind.RUN))
+        report, _ = await read_report(settings, reader)
+        return outcomes, report
 
 
 def _settings(emulator: Emulator, folder: Path) -> tuple[Settings, SecretReader]:

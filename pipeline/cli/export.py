@@ -147,6 +147,8 @@ def _export(
             print_forecast(out(), done)
             return Exit.COMPLETE
         print_outcomes(out(), done, destination=str(settings.destination), progress=progress)
+        if any(outcome.manifest for outcome in done):
+            out().print("what it did, as a page: m365-export report --html report.html", soft_wrap=True)
     return exit_of_outcomes(done)
 
 

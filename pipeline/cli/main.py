@@ -12,6 +12,7 @@ from pipeline.cli import demo as demo_command
 from pipeline.cli import doctor as doctor_command
 from pipeline.cli import emulator as emulator_command
 from pipeline.cli import export as export_command
+from pipeline.cli import report as report_command
 from pipeline.cli import rules as rules_command
 from pipeline.cli import sanitize as sanitize_command
 from pipeline.cli import schema as schema_command
@@ -268,6 +269,23 @@ def verify(
     Example: m365-export verify 20261119T020000Z-1f3a
     """
     raise typer.Exit(verify_command.verify(context.obj, run_id=run_id))
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    run_id: Annotated[
+        str | None, typer.Argument(metavar="[RUN_ID]", help="A run that `status` lists; the last one otherwise.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a self-contained page instead.")
+    ] = None,
+) -> None:
+    """Say what a run did: outcome, rows against the last weeks, what was left out and why, what took time.
+
+    Example: m365-export report --html report.html
+    """
+    raise typer.Exit(report_command.report(context.obj, run_id=run_id, html=html))
 
 
 @app.command()

@@ -1,0 +1,64 @@
+"""What a report calls things: reasons explained, numbers and times as people read them, counts of nouns."""
+
+from collections.abc import Mapping
+
+from pipeline.errors import FailReason, SkipReason
+
+REASONS: Mapping[str, str] = {
+    SkipReason.NO_MAILBOX: "has no mailbox",
+    SkipReason.ON_PREMISES_MAILBOX: "mailbox is on premises, where Graph does not reach",
+    SkipReason.OUT_OF_POLICY: "kept out by an access policy of the tenant",
+    SkipReason.DELETED_PRINCIPAL: "was deleted meanwhile",
+    SkipReason.OUT_OF_SCOPE: "left out by the settings",
+    FailReason.PERMISSION: "a permission is missing; `m365-export doctor` names it",
+    FailReason.SERVICE_ERROR: "Microsoft answered with an error, repeatedly",
+    FailReason.THROTTLED: "Microsoft held it off for longer than a unit may wait",
+    FailReason.NETWORK: "the network failed, repeatedly",
+    FailReason.TIMEOUT: "Microsoft did not answer in time, repeatedly",
+    FailReason.BAD_ANSWER: "an answer could not be read",
+    FailReason.UNKNOWN_ERROR: "an error Microsoft does not document",
+    FailReason.EGRESS_GUARD: "the egress guard found what must not leave; nothing of it left",
+    FailReason.INCOMPLETE: "records are unaccounted for; what was read is exported and will be read again",
+    FailReason.ABANDONED: "the run was interrupted, and other work was asked for next",
+}
+METHODS: Mapping[str, str] = {
+    "count": "Graph counted them",
+    "enumeration": "one object for each user or team",
+    "none": "nobody counts them",
+}
+
+
+def reason_text(reason: str) -> str:
+    """What a reason of the manifest means, empty for one of another version."""
+    return REASONS.get(reason, "")
+
+
+def count(number: int, noun: str) -> str:
+    """`1 unit`, `2 units`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """`4.2 s`, `12 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def size(number: int) -> str:
+    """Bytes in binary units: `1.4 MiB`."""
+    value, unit = float(number), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def several(names: list[str], *, shown: int = 3) -> str:
+    """`a`, `a and b`, `a, b, c and 4 more`."""
+    if len(names) > shown:
+        return f"{', '.join(names[:shown])} and {len(names) - shown:,} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
