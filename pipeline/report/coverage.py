@@ -7,8 +7,11 @@ from datetime import date, timedelta
 from typing import Literal
 
 from pipeline.facts import DatasetDays
+from pipeline.manifest import Range
+from pipeline.parts import last_day
 
 MOST_COLUMNS = 62  # two months of days; beyond, weeks, then months
+DAYS_SHOWN = 31  # before the end of the window, or the whole window where that is longer
 LEVELS = 5
 
 Step = Literal["day", "week", "month"]
@@ -37,16 +40,18 @@ class Coverage:
     rows: list[CoverageRow]
 
 
-def coverage(datasets: Mapping[str, DatasetDays]) -> Coverage | None:
-    """None where no dataset has rows with a time."""
+def coverage(datasets: Mapping[str, DatasetDays], *, window: Range) -> Coverage | None:
+    """None where no dataset has rows with a time. What is older than the run's window, and a month, is `earlier`."""
     days = {
         name: {date.fromisoformat(day): rows for day, rows in found.days.items()} for name, found in datasets.items()
     }
     every = sorted({day for counts in days.values() for day in counts})
     if not every:
         return None
-    step, first_of, following = _step(every[0], every[-1])
-    columns = _columns(first_of(every[0]), every[-1], following)[-MOST_COLUMNS:]
+    begins = min(window.from_.date(), last_day(window.to) - timedelta(days=DAYS_SHOWN - 1))
+    first = max(every[0], min(begins, every[-1]))
+    step, first_of, following = _step(first, every[-1])
+    columns = _columns(first_of(first), every[-1], following)[-MOST_COLUMNS:]
     rows = []
     for name, counts in days.items():
         binned: Counter[date] = Counter()

@@ -3,7 +3,7 @@
 import html
 import re
 
-SHOWN_CHARACTERS = 160  # of one name; nothing a report shows is longer for a good reason
+from pipeline.report.words import cut
 
 # Control characters, and those that change the direction of text or join it invisibly: a name must look like what it
 # is. https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing (checked 2026-11)
@@ -23,8 +23,7 @@ def text(value: object) -> Html:
 
 def name(value: object) -> Html:
     """A name the page did not choose, as text: cut when it is very long."""
-    shown = str(value)
-    return text(shown if len(shown) <= SHOWN_CHARACTERS else shown[: SHOWN_CHARACTERS - 1] + "…")
+    return text(cut(value))
 
 
 def tag(element: str, *children: object, **attributes: object) -> Html:

@@ -9,7 +9,7 @@ from pipeline.exits import Exit
 from pipeline.journal import RunRecord
 from pipeline.manifest import Manifest
 from pipeline.model import RunKind
-from pipeline.report.words import count, several
+from pipeline.report.words import count, cut, several
 
 Tone = Literal["good", "fair"]
 
@@ -52,7 +52,7 @@ def interruption(record: RunRecord) -> str:
 def _problems(manifest: Manifest) -> list[str]:
     whole = [line for line in manifest.failed if line.principal is None]
     abandoned = [line for line in whole if line.reason == FailReason.ABANDONED]
-    denied = [f"{line.dataset} ({line.reason})" for line in whole if line.reason != FailReason.ABANDONED]
+    denied = [f"{cut(line.dataset)} ({cut(line.reason)})" for line in whole if line.reason != FailReason.ABANDONED]
     single = [line for line in manifest.failed if line.principal is not None]
     reasons = Counter(line.reason for line in single if line.reason != FailReason.INCOMPLETE)
     rejected = sum(sum(line.rejected.values()) for line in manifest.datasets.values())
@@ -62,7 +62,7 @@ def _problems(manifest: Manifest) -> list[str]:
     if denied:
         problems.append(f"{several(denied)} could not be read")
     if reasons:
-        told = several([f"{reason} {number:,}" for reason, number in reasons.most_common()])
+        told = several([f"{cut(reason)} {number:,}" for reason, number in reasons.most_common()])
         problems.append(f"{count(reasons.total(), 'principal')} failed ({told})")
     if manifest.unexplained:
         problems.append(

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
-from config.instants import format_instant
 from pipeline.report import sections
 from pipeline.report.markup import Html, join, tag, void
 from pipeline.report.view import Report
+from pipeline.report.words import instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def _header(report: Report) -> Html:
         "header",
         tag("p", f"m365-export · {report.manifest.kind} {report.manifest.run_id}", class_="over"),
         tag("h1", tag("span", report.ending.word, class_=f"badge {report.ending.tone}"), " ", report.ending.sentence),
-        tag("p", f"{format_instant(window.from_)} to {format_instant(window.to)}", class_="lead"),
+        tag("p", f"{instant(window.from_)} to {instant(window.to)}", class_="lead"),
     )
 
 

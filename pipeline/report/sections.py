@@ -11,7 +11,7 @@ from pipeline.report.svg import bars, spans
 from pipeline.report.tables import scrolled, table
 from pipeline.report.trend import FALL_SHARE, Trend
 from pipeline.report.view import FieldGroup, Lane, ReasonGroup, Report
-from pipeline.report.words import METHODS, count, duration, reason_text, several, size
+from pipeline.report.words import METHODS, count, cut, duration, instant, reason_text, several, size
 
 FATE_WORDS = {
     "kept": "leave as they are",
@@ -76,21 +76,31 @@ def completeness(report: Report) -> Html:
 
 def days(report: Report) -> Html:
     """The heat map: a table, so that whoever cannot see the colours hears the numbers."""
-    undated = several([f"{dataset} ({rows:,} rows)" for dataset, rows in report.undated.items()], shown=20)
+    undated = several([f"{cut(dataset)} ({rows:,} rows)" for dataset, rows in report.undated.items()], shown=20)
     without = _lead(f"Without a time: {undated}.") if report.undated else None
     found = report.coverage
     if found is None:
         return join([_lead("No rows with a time in this run."), without])
     headings = [tag("th", _column_heading(found, index), scope="col") for index in range(len(found.columns))]
-    rows = [tag("tr", tag("th", name(row.dataset), scope="row"), _heat(found, row)) for row in found.rows]
+    rows = [
+        tag(
+            "tr",
+            tag("th", name(row.dataset), scope="row"),
+            _heat(found, row),
+            tag("td", f"{row.earlier:,}", class_="n"),
+        )
+        for row in found.rows
+    ]
     map_ = tag(
         "table",
         tag("caption", f"Rows by dataset and {found.step}"),
-        tag("thead", tag("tr", tag("th", "dataset", scope="col"), headings)),
+        tag(
+            "thead",
+            tag("tr", tag("th", "dataset", scope="col"), headings, tag("th", "earlier", scope="col", class_="n")),
+        ),
         tag("tbody", rows),
         class_="heat",
     )
-    earlier = sum(row.earlier for row in found.rows)
     return join(
         [
             _lead(
@@ -98,7 +108,6 @@ def days(report: Report) -> Html:
                 "An empty square has no rows."
             ),
             scrolled(map_, label=f"Rows by dataset and {found.step}"),
-            _lead(f"{count(earlier, 'row')} are from before {found.columns[0]}.") if earlier else None,
             without,
         ]
     )
@@ -112,13 +121,13 @@ def weeks(report: Report) -> Html:
         if any(point.rows for point in trend.points)
     ]
     runs = max((len(trend.points) for trend in report.trends), default=1) - 1
+    if not runs:
+        return _lead("There is no earlier run over a window about as long to compare with.")
     return join(
         [
             _lead(
                 f"Against {count(runs, 'earlier run')} over a window about as long. Usual is the median of those that "
                 f"ended on the same weekday; fewer than {FALL_SHARE:.0%} of it is called a sudden fall."
-                if runs
-                else "There is no earlier run over a window about as long to compare with."
             ),
             table(
                 "This run against the runs before",
@@ -146,7 +155,7 @@ def throttling(report: Report) -> Html:
     return join(
         [
             _lead(
-                f"From {format_instant(start.replace(microsecond=0))} to {format_instant(end.replace(microsecond=0))}. "
+                f"From {instant(start)} to {instant(end)}. "
                 "While a bar lasts nobody calls in that scope, because Microsoft asked for it; everything else goes on."
             ),
             table(
@@ -166,6 +175,7 @@ def slow_units(report: Report) -> Html:
         ("stage", "took"),
         [(stage.stage, duration(stage.seconds)) for stage in report.stages],
         numbers=("took",),
+        narrow=True,
     )
     units = table(
         "Slowest units, waits included",
@@ -215,7 +225,7 @@ def manifest_facts(report: Report) -> Html:
         ("run", manifest.run_id),
         ("kind", manifest.kind),
         ("status", f"{manifest.status} (exit {report.ending.code.value})"),
-        ("window", f"{format_instant(manifest.window.from_)} to {format_instant(manifest.window.to)}"),
+        ("window", f"{format_instant(manifest.window.from_)} to {format_instant(manifest.window.to)}, end exclusive"),
         ("started", format_instant(manifest.started_at)),
         ("finished", format_instant(manifest.finished_at)),
         ("manifest", f"_manifests/{manifest.run_id}.json"),
@@ -223,7 +233,7 @@ def manifest_facts(report: Report) -> Html:
         ("profile", manifest.profile),
         ("rules", manifest.rules_fingerprint),
         ("salt", manifest.salt_fingerprint),
-        ("schemas", ", ".join(f"{dataset} {version}" for dataset, version in manifest.schema_versions.items())),
+        ("schemas", ", ".join(f"{cut(dataset)} {version}" for dataset, version in manifest.schema_versions.items())),
     ]
     return tag("dl", [tag("div", tag("dt", key), tag("dd", value)) for key, value in facts], class_="facts")
 
@@ -244,7 +254,7 @@ def _lead(sentence: str) -> Html:
 
 
 def _rejected(reasons: dict[str, int]) -> str:
-    return ", ".join(f"{reason} {number:,}" for reason, number in sorted(reasons.items()) if number) or "0"
+    return ", ".join(f"{cut(reason)} {number:,}" for reason, number in sorted(reasons.items()) if number) or "0"
 
 
 def _completeness(found: Completeness) -> tuple[object, ...]:
@@ -319,7 +329,7 @@ def _reason(group: ReasonGroup) -> Html:
     return tag(
         "details",
         tag("summary", tag("strong", name(group.reason)), f" · {number}", f" · {meaning}" if meaning else ""),
-        table(f"{group.reason} by dataset"[:80], ("dataset", "principals"), rows, numbers=("principals",)),
+        table(f"{cut(group.reason)} by dataset", ("dataset", "principals"), rows, numbers=("principals",)),
         listed if group.principals else None,
     )
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from pipeline.report.markup import Html, tag
 from pipeline.report.trend import Trend
 from pipeline.report.view import Lane
+from pipeline.report.words import cut
 
 WIDTH = 1000
 BAR_HEIGHT = 28
@@ -28,7 +29,7 @@ def bars(trend: Trend) -> Html:
     if trend.usual is not None:
         y = round(BAR_HEIGHT - BAR_HEIGHT * trend.usual / highest, 1)
         shapes.append(tag("line", x1=0, x2=WIDTH, y1=y, y2=y, class_="usual", vector_effect="non-scaling-stroke"))
-    label = f"{trend.dataset}: rows of the last {len(trend.points)} runs, this one {trend.rows:,}"
+    label = f"{cut(trend.dataset)}: rows of the last {len(trend.points)} runs, this one {trend.rows:,}"
     return _drawing(shapes, BAR_HEIGHT, label)
 
 

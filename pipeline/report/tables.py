@@ -6,7 +6,12 @@ from pipeline.report.markup import Html, tag
 
 
 def table(
-    caption: str, headings: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[str] = ()
+    caption: str,
+    headings: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    numbers: Sequence[str] = (),
+    narrow: bool = False,
 ) -> Html:
     """The first cell of each row is its heading; columns named in `numbers` are set to the right."""
     right = [heading in numbers for heading in headings]
@@ -16,7 +21,14 @@ def table(
     ]
     body = [tag("tr", _cells(row, right)) for row in rows]
     return scrolled(
-        tag("table", tag("caption", caption), tag("thead", tag("tr", head)), tag("tbody", body)), label=caption
+        tag(
+            "table",
+            tag("caption", caption),
+            tag("thead", tag("tr", head)),
+            tag("tbody", body),
+            class_="narrow" if narrow else None,
+        ),
+        label=caption,
     )
 
 

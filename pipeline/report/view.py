@@ -108,7 +108,7 @@ def view(evidence: Evidence) -> Report:
         notes=[interruption(record) for record in evidence.interrupted],
         datasets=manifest.datasets,
         trends=trends(manifest, evidence.earlier),
-        coverage=coverage(facts.datasets),
+        coverage=coverage(facts.datasets, window=manifest.window),
         undated={
             name: line.rows for name, line in manifest.datasets.items() if line.rows and name not in facts.datasets
         },

@@ -1,8 +1,11 @@
 """What a report calls things: reasons explained, numbers and times as people read them, counts of nouns."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from pipeline.errors import FailReason, SkipReason
+
+LONGEST_NAME = 80  # characters; nothing a report shows is longer for a good reason
 
 REASONS: Mapping[str, str] = {
     SkipReason.NO_MAILBOX: "has no mailbox",
@@ -55,6 +58,17 @@ def size(number: int) -> str:
             break
         value, unit = value / 1024, larger
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def cut(name: object) -> str:
+    """A name, or the beginning of one that is longer than any should be."""
+    shown = str(name)
+    return shown if len(shown) <= LONGEST_NAME else shown[: LONGEST_NAME - 1] + "…"
+
+
+def instant(moment: datetime) -> str:
+    """To the second: `2026-11-19 02:00:00 UTC`."""
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def several(names: list[str], *, shown: int = 3) -> str:
