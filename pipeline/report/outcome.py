@@ -9,7 +9,7 @@ from pipeline.exits import Exit
 from pipeline.journal import RunRecord
 from pipeline.manifest import Manifest
 from pipeline.model import RunKind
-from pipeline.report.words import count, cut, several
+from pipeline.report.words import count, cut, several, were
 
 Tone = Literal["good", "fair"]
 
@@ -28,10 +28,12 @@ def ending(manifest: Manifest) -> Ending:
     """What was published, what is missing, and what becomes of it."""
     rows = sum(line.rows for line in manifest.datasets.values())
     filled = sum(line.rows > 0 for line in manifest.datasets.values())
-    published = f"{count(rows, 'row')} of {count(filled, 'dataset')} were published" if rows else "Nothing was new"
+    published = (
+        f"{count(rows, 'row')} of {count(filled, 'dataset')} {were(rows)} published" if rows else "Nothing was new"
+    )
     if manifest.status == "complete":
         skipped = sum(line.units.skipped for line in manifest.datasets.values())
-        left_out = f"; {count(skipped, 'unit')} were left out for expected reasons" if skipped else ""
+        left_out = f"; {count(skipped, 'unit')} {were(skipped)} left out for expected reasons" if skipped else ""
         return Ending("good", "Complete", f"{published}, and nothing is missing{left_out}.", Exit.COMPLETE)
     again = (
         "Repeat the backfill to try again what failed."
@@ -70,5 +72,5 @@ def _problems(manifest: Manifest) -> list[str]:
             f"{count(len(single) - reasons.total(), 'principal')} are unaccounted for"
         )
     if rejected:
-        problems.append(f"{count(rejected, 'record')} were rejected")
+        problems.append(f"{count(rejected, 'record')} {were(rejected)} rejected")
     return problems or ["not everything could be read"]

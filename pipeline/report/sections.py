@@ -296,7 +296,7 @@ def _usual(trend: Trend) -> str:
 
 def _judgement(trend: Trend) -> Html | str:
     if trend.usual is None:
-        return "nothing to compare with"
+        return "no comparison"
     return tag("strong", "sudden fall", class_="bad") if trend.has_fallen else "as usual"
 
 

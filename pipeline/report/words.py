@@ -41,6 +41,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def were(number: int) -> str:
+    """The verb that goes with a count."""
+    return "was" if number == 1 else "were"
+
+
 def duration(seconds: float) -> str:
     """`4.2 s`, `12 min`, `3.5 h`."""
     if seconds < 90:
