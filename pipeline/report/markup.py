@@ -22,8 +22,8 @@ def text(value: object) -> Html:
 
 
 def name(value: object) -> Html:
-    """A name the page did not choose, as text: cut when it is very long."""
-    return text(cut(value))
+    """A name the page did not choose, as text: cut when it is very long, and broken after `_` where it has to be."""
+    return Html(text(cut(value)).replace("_", "_<wbr>"))
 
 
 def tag(element: str, *children: object, **attributes: object) -> Html:

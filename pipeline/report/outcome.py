@@ -34,7 +34,7 @@ def ending(manifest: Manifest) -> Ending:
     if manifest.status == "complete":
         skipped = sum(line.units.skipped for line in manifest.datasets.values())
         left_out = f"; {count(skipped, 'unit')} {were(skipped)} left out for expected reasons" if skipped else ""
-        return Ending("good", "Complete", f"{published}, and nothing is missing{left_out}.", Exit.COMPLETE)
+        return Ending("good", "Complete", f"{published}, and nothing is known to be missing{left_out}.", Exit.COMPLETE)
     again = (
         "Repeat the backfill to try again what failed."
         if manifest.kind is RunKind.BACKFILL

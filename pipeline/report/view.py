@@ -1,11 +1,11 @@
 """Everything a report shows of one run, decided here, so that page and terminal only lay it out."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipeline.facts import Facts, SlowUnit, Stage, Wait
+from pipeline.facts import DatasetDays, Facts, SlowUnit, Stage, Wait
 from pipeline.manifest import DatasetLine, LeftOut, Manifest
 from pipeline.report.coverage import Coverage, coverage
 from pipeline.report.evidence import DatasetFields, Evidence, FieldLine
@@ -108,7 +108,7 @@ def view(evidence: Evidence) -> Report:
         notes=[interruption(record) for record in evidence.interrupted],
         datasets=manifest.datasets,
         trends=trends(manifest, evidence.earlier),
-        coverage=coverage(facts.datasets, window=manifest.window),
+        coverage=coverage(_in_order(facts.datasets, manifest), window=manifest.window),
         undated={
             name: line.rows for name, line in manifest.datasets.items() if line.rows and name not in facts.datasets
         },
@@ -123,6 +123,11 @@ def view(evidence: Evidence) -> Report:
         failures=_by_reason(manifest.failed),
         fields={name: _by_fate(found) for name, found in evidence.fields.items() if found.fields},
     )
+
+
+def _in_order(days: Mapping[str, DatasetDays], manifest: Manifest) -> dict[str, DatasetDays]:
+    """As the manifest lists the datasets; parts are published in no order."""
+    return {dataset: days[dataset] for dataset in [*manifest.datasets, *days] if dataset in days}
 
 
 def _lanes(waits: Iterable[Wait]) -> list[Lane]:

@@ -13,7 +13,7 @@ REASONS: Mapping[str, str] = {
     SkipReason.OUT_OF_POLICY: "kept out by an access policy of the tenant",
     SkipReason.DELETED_PRINCIPAL: "was deleted meanwhile",
     SkipReason.OUT_OF_SCOPE: "left out by the settings",
-    FailReason.PERMISSION: "a permission is missing; `m365-export doctor` names it",
+    FailReason.PERMISSION: "a permission is missing: m365-export doctor names it",
     FailReason.SERVICE_ERROR: "Microsoft answered with an error, repeatedly",
     FailReason.THROTTLED: "Microsoft held it off for longer than a unit may wait",
     FailReason.NETWORK: "the network failed, repeatedly",

@@ -111,6 +111,14 @@ def test_a_run_prints_its_result_to_stdout_and_one_json_line_per_event_to_stderr
     shown = call("status", "--config", str(settings), served=served)
     assert shown.returncode == 0
     assert "complete" in shown.stdout
+    told = call("report", "--config", str(settings), served=served)
+    assert told.returncode == 0, told.stderr
+    assert "nothing is known to be missing" in told.stdout
+    page = tmp_path / "report.html"
+    assert call("report", "--html", str(page), "--config", str(settings), served=served).returncode == 0
+    assert "<title>Complete: run " in page.read_text(encoding="utf-8")
+    unknown = call("report", "20200101T000000Z-0000", "--config", str(settings), served=served)
+    assert (unknown.returncode, "no sealed run has this id" in unknown.stderr) == (2, True)
 
 
 def _metric(file: Path, name: str) -> float:
