@@ -1,7 +1,7 @@
 """Removes from the state what nothing refers to.
 
     open/<kind>/<run id>/…      of a run that is not the open one: late writes of a process that slept
-    fields/<run id>.json        of a run that is neither open nor in the history: the same
+    fields/<run id>.json        of a run that is neither open nor in the history: the same; so is facts/
     watermarks/<fingerprint>    of a salt that neither the settings nor any run of the last weeks had
     _probe/…                    what a process left that died while it tried its rights
 
@@ -48,7 +48,8 @@ async def unreferenced(state: StateStore, *, salt_fingerprint: str, now: datetim
         prefix = open_run_prefix(kind)
         garbage += [key for key in await state.keys(prefix) if key.removeprefix(prefix).split("/")[0] not in open_ids]
     known_ids = open_ids | set(sealed_ids)
-    garbage += [key for key in await state.keys("fields/") if _id_of(key) not in known_ids]
+    for side_files in ("fields/", "facts/"):
+        garbage += [key for key in await state.keys(side_files) if _id_of(key) not in known_ids]
     salts = {salt_fingerprint} | {record.salt_fingerprint for record in records if record is not None}
     salts |= await _recent_salts(state, sealed_ids, since=now - SALTS_KEPT_FOR)
     garbage += [key for key in await state.keys("watermarks/") if key.removeprefix("watermarks/") not in salts]

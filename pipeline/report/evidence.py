@@ -7,7 +7,7 @@ import msgspec
 from pipeline.errors import ConfigurationError
 from pipeline.facts import Facts
 from pipeline.history import run_facts, run_fields, sealed_run, sealed_runs
-from pipeline.journal import RunRecord, open_runs
+from pipeline.journal import RunRecord, open_run
 from pipeline.manifest import Manifest
 from pipeline.model import RunKind
 from pipeline.ports import StateStore
@@ -47,7 +47,8 @@ class Evidence:
 
 async def interrupted_runs(state: StateStore) -> list[RunRecord]:
     """The runs that are open: interrupted, or being read right now."""
-    return [record for kind in RunKind for record in await open_runs(state, kind)]
+    records = [await open_run(state, kind) for kind in RunKind]
+    return [record for record in records if record is not None]
 
 
 async def gather(state: StateStore, run_id: str | None = None) -> Evidence | None:
