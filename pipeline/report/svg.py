@@ -47,6 +47,7 @@ def spans(lane: Lane, *, within: tuple[datetime, datetime]) -> Html:
         )
         for wait in lane.waits
     ]
+    shapes.insert(0, _rect(0, 0, WIDTH, LANE_HEIGHT, "track"))
     return _drawing(shapes, LANE_HEIGHT, f"{len(lane.waits)} waits, {lane.seconds:.0f} seconds in all")
 
 
