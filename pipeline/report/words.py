@@ -3,27 +3,10 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from pipeline.errors import FailReason, SkipReason
+from pipeline.errors import ADVICE
 
 LONGEST_NAME = 80  # characters; nothing a report shows is longer for a good reason
 
-REASONS: Mapping[str, str] = {
-    SkipReason.NO_MAILBOX: "has no mailbox",
-    SkipReason.ON_PREMISES_MAILBOX: "mailbox is on premises, where Graph does not reach",
-    SkipReason.OUT_OF_POLICY: "kept out by an access policy of the tenant",
-    SkipReason.DELETED_PRINCIPAL: "was deleted meanwhile",
-    SkipReason.OUT_OF_SCOPE: "left out by the settings",
-    FailReason.PERMISSION: "a permission is missing: m365-export doctor names it",
-    FailReason.SERVICE_ERROR: "Microsoft answered with an error, repeatedly",
-    FailReason.THROTTLED: "Microsoft held it off for longer than a unit may wait",
-    FailReason.NETWORK: "the network failed, repeatedly",
-    FailReason.TIMEOUT: "Microsoft did not answer in time, repeatedly",
-    FailReason.BAD_ANSWER: "an answer could not be read",
-    FailReason.UNKNOWN_ERROR: "an error Microsoft does not document",
-    FailReason.EGRESS_GUARD: "the egress guard found what must not leave; nothing of it left",
-    FailReason.INCOMPLETE: "records are unaccounted for; what was read is exported and will be read again",
-    FailReason.ABANDONED: "the run was interrupted, and other work was asked for next",
-}
 METHODS: Mapping[str, str] = {
     "count": "Graph counted them",
     "enumeration": "one object for each user or team",
@@ -32,8 +15,9 @@ METHODS: Mapping[str, str] = {
 
 
 def reason_text(reason: str) -> str:
-    """What a reason of the manifest means, empty for one of another version."""
-    return REASONS.get(reason, "")
+    """What a reason of the manifest means and what to do, empty for one of another version."""
+    advice = next((advice for known, advice in ADVICE.items() if known == reason), None)
+    return "" if advice is None else f"{advice.meaning} {advice.remedy}".replace("`", "")
 
 
 def count(number: int, noun: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace as replace_struct
 
-from pipeline.errors import ConfigurationError, FailReason, SkipReason
+from pipeline.errors import ConfigurationError, FailReason
 from pipeline.exits import Exit
 from pipeline.facts import DatasetDays
 from pipeline.manifest import LeftOut, Range
@@ -22,7 +22,6 @@ from pipeline.report.outcome import ending
 from pipeline.report.page import page
 from pipeline.report.trend import FEWEST_ROWS, trends
 from pipeline.report.view import PRINCIPALS_SHOWN, view
-from pipeline.report.words import REASONS
 from pipeline.run import Request, export
 from sinks.stores.memory import MemoryStore
 from tests.harness import Harness, SmallTenant
@@ -105,11 +104,6 @@ def test_an_abandoned_backfill_is_to_be_repeated() -> None:
         "1,000 rows of 1 dataset were published, but the run was not read to its end. "
         "Repeat the backfill to try again what failed."
     )
-
-
-def test_every_reason_is_explained() -> None:
-    """A reason the manifest may name has a meaning in words."""
-    assert set(REASONS) == {*SkipReason, *FailReason}
 
 
 @pytest.mark.parametrize(("rows", "fallen"), [(499, True), (500, False), (2_000, False)])
