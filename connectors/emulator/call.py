@@ -7,7 +7,7 @@ from typing import Any
 
 from connectors.emulator.errors import GraphError, bad_query, no_directory_object
 from connectors.emulator.filters import Filter, FilterError, parse_filter, parse_orderby
-from connectors.emulator.paging import Place
+from connectors.emulator.paging import Place, Round
 from connectors.emulator.people import Person
 from connectors.emulator.tenant import Tenant
 from connectors.emulator.tokens import Grant
@@ -26,12 +26,16 @@ class Service(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Part of a collection: `next_position` is None on the last page; `count` becomes @odata.count."""
+    """Part of a collection: `next_position` is None on the last page; `count` becomes @odata.count.
+
+    `round` is what the link of a delta query leads on with: to the next page, or from the last one to the next round.
+    """
 
     records: Sequence[Mapping[str, Any]] = field(repr=False)
     next_position: int | None = None
     next_is_after_empty: bool = False
     count: int | None = None
+    round: Round | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,7 @@ class Call:
     keys: Mapping[str, str] = field(repr=False)
     options: Mapping[str, str] = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
+    address: str = field(repr=False)  # of the collection, without its query, as the service spells it
     place: Place
     is_next_page: bool
     roll: Callable[[str], float]  # a number in [0, 1) that the same page always gets
@@ -100,6 +105,12 @@ class Call:
     def wants_count(self) -> bool:
         """`$count=true`."""
         return self.options.get("$count", "").lower() == "true"
+
+    @property
+    def preferred_page(self) -> int | None:
+        """`Prefer: odata.maxpagesize`."""
+        text = self.preferences.get("odata.maxpagesize", "")
+        return int(text) if text.isdigit() and int(text) > 0 else None
 
     def top(self) -> int | None:
         """`$top` as a number. Raises GraphError."""

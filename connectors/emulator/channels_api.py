@@ -1,7 +1,7 @@
 """Endpoints of teams: the teams, their channels, messages and replies, and the export of all messages of a team.
 
 https://learn.microsoft.com/graph/api/teams-list, .../team-list-allchannels, .../channel-list-messages,
-.../chatmessage-list-replies and .../channel-getallmessages (checked 2026-11).
+.../chatmessage-list-replies, .../channel-getallmessages and .../chatmessage-delta (checked 2026-11).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,16 +9,19 @@ from typing import Any
 
 from connectors.emulator.call import Call, Reply, refuse_options
 from connectors.emulator.chat_records import ChatContext
+from connectors.emulator.delta import round_of, tell
 from connectors.emulator.errors import GraphError, bad_query
-from connectors.emulator.filters import holds, leaves
+from connectors.emulator.filters import Comparison, Instant, holds, leaves
 from connectors.emulator.posts import Post, Thread
 from connectors.emulator.shapes import UnknownProperty
 from connectors.emulator.team_records import CHANNEL, CHANNEL_MESSAGE, LISTED, TEAM
 from connectors.emulator.teams import Channel, Membership, Team
 from connectors.emulator.teams_api import EXPORT_FILTERS, LARGEST_PAGE, page_size
+from connectors.emulator.ticks import DAY
 
 UNKNOWN_MEMBERS = "include-unknown-enum-members"
 TEAMS_PAGE, LARGEST_TEAMS_PAGE = 20, 999
+DELTA_HORIZON = 243 * DAY  # eight months
 
 
 def list_teams(call: Call) -> Reply:
@@ -85,6 +88,35 @@ def list_channel_messages(call: Call) -> Reply:
             yield record if expand is None else {**record, **_expanded(call, thread, context)}
 
     return Reply(page=call.page_of(walk, length=len(threads), size=page_size(call)))
+
+
+def channel_messages_delta(call: Call) -> Reply:
+    """GET /teams/{id}/channels/{id}/messages/delta: whole threads in which something changed, of the last eight months.
+
+    A message that was deleted stays in its thread, with an empty body.
+    """
+    refuse_options(call, "$skip", "$search", "$orderby", "$count")
+    expand = call.options.get("$expand")
+    if expand not in (None, "replies"):
+        raise bad_query("Only replies can be expanded.")
+    posts, channel, context = call.tenant.posts, _channel(call), _context(call)
+    current, span = round_of(call)
+    threads = posts.threads(channel, at=span.until)
+    if not threads:
+        raise bad_query("Parameter 'DeltaToken' not supported for this request.")
+    floor = max(_modified_after(call), span.until - DELTA_HORIZON)
+    told = [
+        thread
+        for thread in threads
+        if thread.active > floor and any(span.covers(*posts.changes(post)) for post in (thread.root, *thread.replies))
+    ]
+
+    def walk(start: int) -> Iterator[Mapping[str, Any]]:
+        for thread in told[start:]:
+            record = _render(thread.root, context)
+            yield record if expand is None else {**record, **_expanded(call, thread, context)}
+
+    return tell(call, current, walk, length=len(told), size=page_size(call))
 
 
 def list_replies(call: Call) -> Reply:
@@ -177,6 +209,16 @@ def _thread(call: Call) -> Thread:
         if thread.root.id == call.keys["message"]:
             return thread
     raise GraphError(404, "NotFound", "NotFound: the message does not exist.")
+
+
+def _modified_after(call: Call) -> int:
+    """The instant, in ticks, after which a delta query wants changes. Raises GraphError for any other filter."""
+    match call.filter:
+        case None:
+            return -(1 << 62)
+        case Comparison(path="lastModifiedDateTime", operator="gt", value=Instant(ticks=instant)):
+            return instant
+    raise bad_query("Changes can be filtered by a lastModifiedDateTime that is 'gt' only.")
 
 
 def _context(call: Call) -> ChatContext:

@@ -126,6 +126,10 @@ _ACTIONS: Mapping[str, Callable[..., Any]] = {
     "remove_message": Tenant.remove_message,
     "remove_event": Tenant.remove_event,
     "remove_user": Tenant.remove_user,
+    "remove_group": Tenant.remove_group,
+    "join_group": Tenant.join_group,
+    "leave_group": Tenant.leave_group,
+    "forget_sync_states": Tenant.forget_sync_states,
 }
 
 

@@ -4,7 +4,7 @@ https://learn.microsoft.com/graph/api/resources/user and .../group (checked 2026
 only when they are selected; some live outside the directory and cannot be selected in a list.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -233,6 +233,8 @@ class Groups:
         self._few = lru_cache(maxsize=1_024)(self._few_members)
         self._joined: dict[int, list[Person]] = {}
         self._left: dict[int, set[str]] = {}
+        self._moves: dict[int, dict[str, int]] = {}  # when a member joined or left last, by group and member
+        self.removed: dict[int, int] = {}  # when a group was deleted, by its number
 
     def __iter__(self) -> Iterator[Group]:
         return (self.group(number) for number in range(self.count))
@@ -250,17 +252,32 @@ class Groups:
         """A direct member: a person, a group, or another object as it is served."""
         return self._people.person(number) if group.number == 0 else self._few(group.number)[number]
 
-    def join(self, group: Group, person: Person) -> None:
+    def join(self, group: Group, person: Person, *, ticks: int) -> None:
         """Makes a person a direct member; not of group 0, which has everybody."""
         self._joined.setdefault(group.number, []).append(person)
         self._left.get(group.number, set()).discard(person.id)
-        self._few.cache_clear()
+        self._moved(group, person, ticks)
 
-    def leave(self, group: Group, person: Person) -> None:
+    def leave(self, group: Group, person: Person, *, ticks: int) -> None:
         """Ends a direct membership; not in group 0, which has everybody."""
         self._joined[group.number] = [each for each in self._joined.get(group.number, []) if each.id != person.id]
         self._left.setdefault(group.number, set()).add(person.id)
-        self._few.cache_clear()
+        self._moved(group, person, ticks)
+
+    def remove(self, group: Group, *, ticks: int) -> None:
+        """Deletes a group, which so is a member of no other any more."""
+        self.removed[group.number] = ticks
+        for parent, nested in _NESTED.items():
+            if group.number in nested:
+                self._moved(self.group(parent), group, ticks)
+
+    def members(self, group: Group) -> Iterator[Member]:
+        """The direct members."""
+        return (self.member(group, number) for number in range(self.member_count(group)))
+
+    def moves(self, group: Group) -> Mapping[str, int]:
+        """When a member joined or left a group last, by the member's id."""
+        return self._moves.get(group.number, {})
 
     def reached_from(self, group: Group) -> Sequence[Member]:
         """All members, direct or through groups in the group, each once."""
@@ -277,6 +294,10 @@ class Groups:
                     waiting.append(member)
         return list(found.values())
 
+    def _moved(self, group: Group, member: Person | Group, ticks: int) -> None:
+        self._moves.setdefault(group.number, {})[member.id] = ticks
+        self._few.cache_clear()
+
     def _few_members(self, group_number: int) -> Sequence[Member]:
         size = _GROUP_SIZES[self._noise.number("group-size", group_number, below=len(_GROUP_SIZES))]
         circle = self._circles.circle(group_number, size, group_number % self._circles.count(size))
@@ -284,7 +305,7 @@ class Groups:
         left = self._left.get(group_number, set())
         members = {person.id: person for person in (*at_first, *self._joined.get(group_number, ()))}
         people = [person for person in members.values() if person.id not in left]
-        groups = [self.group(number) for number in _NESTED.get(group_number, ())]
+        groups = [self.group(number) for number in _NESTED.get(group_number, ()) if number not in self.removed]
         return [*people, *groups, *(self._others() if group_number == 4 else ())]
 
     def _others(self) -> list[dict[str, Any]]:

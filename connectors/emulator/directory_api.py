@@ -3,7 +3,7 @@
 https://learn.microsoft.com/graph/api/user-list and .../aad-advanced-queries (checked 2026-11).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from connectors.emulator.call import Call, Reply, refuse_options
@@ -27,7 +27,7 @@ _ANY = frozenset({"groupTypes", "resourceProvisioningOptions", "proxyAddresses"}
 
 def list_users(call: Call) -> Reply:
     """GET /users."""
-    _check_select(call, USER.properties)
+    check_select(call, USER.properties)
     tenant = call.tenant
     return _list(call, tenant.people.count, tenant.people.person, USER)
 
@@ -45,13 +45,13 @@ def get_user(call: Call) -> Reply:
 
 def list_groups(call: Call) -> Reply:
     """GET /groups."""
-    _check_select(call, GROUP.properties)
+    check_select(call, GROUP.properties)
     return _list(call, call.tenant.groups.count, call.tenant.groups.group, GROUP)
 
 
 def get_group(call: Call) -> Reply:
     """GET /groups/{id}."""
-    _check_select(call, GROUP.properties)
+    check_select(call, GROUP.properties)
     return Reply(record=GROUP.render(_group(call), call.tenant.directory_context(), GROUP.selection(call.select)))
 
 
@@ -86,7 +86,7 @@ def _members(call: Call, count: int, member_at: Callable[[int], Member]) -> Repl
 
 def _group(call: Call) -> Group:
     group = call.tenant.groups.find(call.keys["group"])
-    if group is None:
+    if group is None or not call.tenant.holds(group):
         raise no_directory_object(call.keys["group"])
     return group
 
@@ -145,7 +145,8 @@ def _page_size(call: Call) -> int:
     return top or DEFAULT_PAGE
 
 
-def _check_select(call: Call, properties: Mapping[str, Callable[..., Any]]) -> None:
+def check_select(call: Call, properties: Collection[str]) -> None:
+    """Raises GraphError where $select names what such a list does not have."""
     for name in call.select or ():
         if name in NOT_IN_LISTS:
             raise GraphError(501, "NotImplemented", "This operation target is not yet supported.")

@@ -25,7 +25,7 @@ from connectors.emulator.errors import (
 from connectors.emulator.fault_desk import FaultDesk
 from connectors.emulator.faults import Effect, Fault
 from connectors.emulator.novelty import with_new_property
-from connectors.emulator.paging import BrokenLink, Links, Place
+from connectors.emulator.paging import BrokenLink, Links, Place, Round
 from connectors.emulator.routes import Route, find_route, route_of
 from connectors.emulator.tenant import Tenant
 from connectors.emulator.throttles import Throttles
@@ -171,8 +171,9 @@ class GraphService:
         fault: Fault | None,
         headers: Mapping[str, str],
     ) -> web.Response:
-        options = _options(request.raw_path)
         place = self._place(request.raw_path, route)
+        in_token = place.round if place is not None else None
+        options = _options(request.raw_path) if in_token is None else dict(in_token.options)
         if route.selects and "$select" not in options:
             self._counters.without_select[route.kind] += 1
         path = route.link_path(keys)
@@ -182,6 +183,7 @@ class GraphService:
             keys=keys,
             options=options,
             headers=request.headers,
+            address=f"{self._base}/{version}/{path}",
             place=place or Place(position=_skip(options, route)),
             is_next_page=place is not None,
             roll=lambda purpose: _roll(purpose, path, place),
@@ -200,7 +202,8 @@ class GraphService:
             body |= with_new_property(reply.record or {}) if novel else reply.record or {}
         else:
             if fault is not None and fault.effect is Effect.EMPTY_PAGE:
-                page = Page(records=[], next_position=call.place.position)
+                again = page.round and (in_token or Round(options=options))
+                page = Page(records=[], next_position=call.place.position, round=again)
             body |= self._collection(page, route, f"/{version}/{path}", options, fault)
         response = wire.graph_answer(body, request, {**headers, **reply.headers})
         self._counters.bytes_sent += len(response.body) if isinstance(response.body, bytes) else 0
@@ -217,6 +220,8 @@ class GraphService:
         is_lost = fault is not None and fault.effect is Effect.LOST_LINK
         if page.next_position is not None and not is_lost:
             body["@odata.nextLink"] = self._next_link(page, page.next_position, route, path, options, fault)
+        elif page.round is not None and not is_lost:
+            body["@odata.deltaLink"] = self._links.write(self._base, path, {}, self._place_at(0, delta=page.round))
         novel = fault is not None and fault.effect is Effect.NEW_PROPERTY
         body["value"] = with_new_property(page.records) if novel else page.records
         return body
@@ -233,16 +238,19 @@ class GraphService:
         kept = {name: value for name, value in options.items() if name not in ("$skip", "$skiptoken")}
         if route.service in (Service.OUTLOOK, Service.CALLS):
             kept["$skip"] = str(position)
+        if page.round is not None:
+            kept = {}
         base, effect = self._base, fault.effect if fault is not None else None
         if effect is Effect.FOREIGN_LINK:
             base = _FOREIGN_BASE
         if effect is Effect.BROKEN_LINK:
             path = path.replace("users('", "users//('", 1)
-        place = self._place_at(position, after_empty=page.next_is_after_empty)
+        place = self._place_at(position, after_empty=page.next_is_after_empty, delta=page.round)
         return self._links.write(base, path, kept, place)
 
-    def _place_at(self, position: int, *, after_empty: bool = False) -> Place:
-        return Place(position=position, after_empty=after_empty, issued_at=self._tenant.clock.now.timestamp())
+    def _place_at(self, position: int, *, after_empty: bool = False, delta: Round | None = None) -> Place:
+        now = self._tenant.clock.now.timestamp()
+        return Place(position=position, after_empty=after_empty, issued_at=now, round=delta)
 
     def _place(self, target: str, route: Route) -> Place | None:
         """Where the requested page begins. Raises GraphError for a link that is not ours, or not any more."""
@@ -252,7 +260,9 @@ class GraphService:
             code = "Request_BadRequest" if route.service is Service.DIRECTORY else "BadRequest"
             raise bad_query("Invalid page token value specified.", code=code) from None
         lifetime = self._tenant.profile.page_token_lifetime_s
-        if place is None or lifetime is None or self._tenant.clock.now.timestamp() < place.issued_at + lifetime:
+        if place is None or lifetime is None or place.begins_round:  # delta tokens live by rules of their own
+            return place
+        if self._tenant.clock.now.timestamp() < place.issued_at + lifetime:
             return place
         if route.service is Service.DIRECTORY:
             raise GraphError(400, "Directory_ExpiredPageToken", "The specified page token value has expired.")

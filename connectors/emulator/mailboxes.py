@@ -13,6 +13,7 @@ from connectors.emulator.letters import Copy, Letter, Letters, Role
 from connectors.emulator.noise import Noise, spread
 from connectors.emulator.people import OUTSIDERS, People, Person
 
+_FIRST_GENERATION, _GENERATIONS_AT_ONCE = 1_600, 3
 _FIRST_DELIVERY = 1 << 40  # places from here on are deliveries; a row is never that long
 _COUNTED_ONE_BY_ONE = 20_000  # folder counts of longer mailboxes are extrapolated from their first copies
 _RECEIVED_IN = ("archive", "deleteditems", "junkemail", "clients", "contracts", "disputes", "teamchat", "clutter")
@@ -28,18 +29,22 @@ class Mailboxes:
         self._clock = clock
         self._first_ticks = first_ticks
         self._delivered: dict[int, list[Copy]] = {}
-        self._removed: dict[int, set[int]] = {}  # places by owner
+        self._arrived: dict[int, int] = {}  # when a delivery came, by its place
+        self._removed: dict[int, dict[int, int]] = {}  # when a message went, by owner and place
         self._delivery_count = 0
+        self._forgotten: dict[int, int] = {}  # how often the sync states of a mailbox were
         self._prefix = lru_cache(maxsize=8_192)(self._prefix_of)
         self._counts = lru_cache(maxsize=1_024)(self._counts_until)
 
-    def window(self, owner: Person, *, start: int | None = None, end: int | None = None) -> "MailWindow":
+    def window(
+        self, owner: Person, *, start: int | None = None, end: int | None = None, with_removed: bool = False
+    ) -> "MailWindow":
         """The copies received in [start, end) ticks, as far as they lie in the past."""
         start = self._first_ticks if start is None else max(start, self._first_ticks)
         now = self._clock.ticks + 1
         end = max(start, now if end is None else min(end, now))
         extra = self._delivered.get(owner.number, [])
-        removed = self._removed.get(owner.number, set())
+        removed = {} if with_removed else self._removed.get(owner.number, {})
         extra = extra[bisect_left(extra, start, key=_ticks) : bisect_left(extra, end, key=_ticks)]
         places = range(self._letters.place_at(owner, start), self._letters.place_at(owner, end))
         return MailWindow(
@@ -71,6 +76,7 @@ class Mailboxes:
                 subject=subject,
             )
             copies.append(Copy(owner, _FIRST_DELIVERY + number, letter, Role.RECEIVED))
+            self._arrived[copies[-1].place] = max(ticks, self._clock.ticks)
             insort(self._delivered.setdefault(owner.number, []), copies[-1], key=_ticks)
         return copies
 
@@ -82,7 +88,31 @@ class Mailboxes:
             raise KeyError("not a message id") from error
         if number != owner.number:
             raise KeyError("an id of another mailbox")
-        self._removed.setdefault(number, set()).add(place)
+        self._removed.setdefault(number, {}).setdefault(place, self._clock.ticks)
+
+    def arrived_at(self, copy: Copy) -> int:
+        """When a copy came into the mailbox; a delivery may be older by its own account."""
+        return self._arrived.get(copy.place, copy.ticks)
+
+    def removed_at(self, copy: Copy) -> int | None:
+        """When a copy was deleted."""
+        return self._removed.get(copy.owner.number, {}).get(copy.place)
+
+    def late_changes(self, owner: Person, *, before: int) -> list[Copy]:
+        """The copies received before `before` that were delivered or deleted later, by place."""
+        delivered = {copy.place: copy for copy in self._delivered.get(owner.number, ())}
+        gone = self._removed.get(owner.number, {})
+        places = sorted({*delivered, *gone})
+        copies = (delivered.get(place) or self._letters.copy(owner, place) for place in places)
+        return [copy for copy in copies if copy.ticks < before]
+
+    def generation(self, owner: Person) -> int:
+        """The number of the mailbox's sync states; those of an earlier number are forgotten."""
+        return _FIRST_GENERATION + owner.number + _GENERATIONS_AT_ONCE * self._forgotten.get(owner.number, 0)
+
+    def forget_sync_states(self, owner: Person) -> None:
+        """No delta link that the mailbox has given out is good any more."""
+        self._forgotten[owner.number] = self._forgotten.get(owner.number, 0) + 1
 
     def message_id(self, copy: Copy, *, immutable: bool) -> str:
         """The id in the default or in the immutable format; of the same length, not of the same characters."""

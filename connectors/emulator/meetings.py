@@ -104,6 +104,7 @@ class Meetings:
         self._recurring = [noise.number("recurring", place, below=3) == 0 for place in range(profile.meetings_per_week)]
         self._delivered: dict[int, list[Entry]] = {}
         self._removed: set[tuple[int, int]] = set()
+        self._touched: dict[tuple[int, int], int] = {}  # when an entry was delivered, moved or removed
         self._changes = 0
         self._view = lru_cache(maxsize=512)(self._view_at)
         self._listed = lru_cache(maxsize=128)(self._masters_and_singles)
@@ -136,7 +137,6 @@ class Meetings:
         entries = []
         for _ in range(count):
             place = _FIRST_DELIVERY + self._changes
-            self._changes += 1
             noise = bytearray(self._noise.bytes("event-delivery", owner.number, place))
             noise[5] = noise[6] = noise[8] = 255  # neither cancelled nor deleted nor rewritten
             meeting = Meeting(
@@ -151,6 +151,7 @@ class Meetings:
             )
             entries.append(Entry(owner, place, meeting))
             insort(self._delivered.setdefault(owner.number, []), entries[-1], key=_start)
+            self._touch(owner, place)
         return entries
 
     def move(self, owner: Person, place: int, *, start: int) -> None:
@@ -162,37 +163,49 @@ class Meetings:
         entries.remove(entry)
         end = start + entry.meeting.end - entry.meeting.start
         insort(entries, replace(entry, meeting=replace(entry.meeting, start=start, end=end)), key=_start)
-        self._changes += 1
+        self._touch(owner, place)
 
     def remove(self, owner: Person, place: int) -> None:
         """Deletes an event from one calendar."""
         self._removed.add((owner.number, place))
-        self._changes += 1
+        self._touch(owner, place)
 
-    def _view_at(self, number: int, start: int, end: int, now: int, _: int) -> Sequence[Entry]:
-        entries = [
-            entry
-            for entry in (*self._entries(number, start - _LONGEST, end + DAY), *self._delivered.get(number, ()))
-            if self._is_there(entry, now) and _overlaps(entry.meeting, start, end)
-        ]
-        return sorted(entries, key=_start)
-
-    def _masters_and_singles(self, number: int, now: int, _: int) -> Sequence[Entry]:
-        entries = dict[int, Entry]()
-        rows = (*self._entries(number, self._first_ticks, now + _PLANNED_AHEAD), *self._delivered.get(number, ()))
-        for entry in rows:
-            listed = entry if entry.meeting.series is None else self._master(entry, entry.meeting.series)
-            if self._is_there(listed, now):
-                entries.setdefault(listed.place, listed)
-        return sorted(entries.values(), key=_start)
-
-    def _is_there(self, entry: Entry, now: int) -> bool:
+    def is_there(self, entry: Entry, now: int) -> bool:
+        """Whether an entry is in its calendar at an instant."""
         deleted_at = entry.meeting.deleted_at
         return (
             entry.meeting.created <= now
             and (deleted_at is None or now < deleted_at)
             and (entry.owner.number, entry.place) not in self._removed
         )
+
+    def changes(self, entry: Entry) -> tuple[int | None, ...]:
+        """The instants at which an entry was made, changed or deleted, or will be."""
+        meeting, touched = entry.meeting, self._touched.get((entry.owner.number, entry.place))
+        return meeting.created, meeting.cancelled_at, meeting.rewritten_at, meeting.deleted_at, touched
+
+    def around(self, owner: Person, start: int, end: int) -> list[Entry]:
+        """Every entry that may overlap [start, end), there or not; their order does not change when they do."""
+        rows = (*self._entries(owner.number, start - _LONGEST, end + DAY), *self._delivered.get(owner.number, ()))
+        return sorted(rows, key=lambda entry: entry.place)
+
+    def _touch(self, owner: Person, place: int) -> None:
+        self._touched[owner.number, place] = self._clock.ticks
+        self._changes += 1
+
+    def _view_at(self, number: int, start: int, end: int, now: int, _: int) -> Sequence[Entry]:
+        entries = self.around(self._people.person(number), start, end)
+        shown = (entry for entry in entries if self.is_there(entry, now) and overlaps(entry.meeting, start, end))
+        return sorted(shown, key=_start)
+
+    def _masters_and_singles(self, number: int, now: int, _: int) -> Sequence[Entry]:
+        entries = dict[int, Entry]()
+        rows = (*self._entries(number, self._first_ticks, now + _PLANNED_AHEAD), *self._delivered.get(number, ()))
+        for entry in rows:
+            listed = entry if entry.meeting.series is None else self._master(entry, entry.meeting.series)
+            if self.is_there(listed, now):
+                entries.setdefault(listed.place, listed)
+        return sorted(entries.values(), key=_start)
 
     def _entries(self, number: int, start: int, end: int) -> Iterator[Entry]:
         """Whatever the slots of this time hold for one participant."""
@@ -310,7 +323,8 @@ def _appointment(meeting: Meeting) -> Meeting:
     return meeting
 
 
-def _overlaps(meeting: Meeting, start: int, end: int) -> bool:
+def overlaps(meeting: Meeting, start: int, end: int) -> bool:
+    """Whether a calendar view of [start, end) shows the meeting."""
     if meeting.start == meeting.end:
         return start <= meeting.start < end
     return meeting.start < end and meeting.end > start

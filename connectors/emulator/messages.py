@@ -26,6 +26,7 @@ _NOTE_TYPE = {
 }
 _IMPORTANCE = ("normal",) * 14 + ("high", "low")
 _PREVIEW_CHARACTERS = 255
+LATEST_CHANGE = 255 * SECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +65,9 @@ def _sent(copy: Copy) -> str:
     return to_text(copy.ticks - (1 + copy.letter.noise[22] % 3) * SECOND)
 
 
-def _modified(copy: Copy) -> str:
-    return to_text(copy.ticks + copy.letter.noise[23] * SECOND)
+def modified_at(copy: Copy) -> int:
+    """When a message changed last: when somebody read it, up to `LATEST_CHANGE` after it was received."""
+    return copy.ticks + copy.letter.noise[23] * SECOND
 
 
 def _thread_index(copy: Copy) -> str:
@@ -97,7 +99,7 @@ MESSAGE: Shape[Copy, MailContext] = Shape(
     "microsoft.graph.message",
     {
         "createdDateTime": lambda copy, _: _sent(copy),
-        "lastModifiedDateTime": lambda copy, _: _modified(copy),
+        "lastModifiedDateTime": lambda copy, _: to_text(modified_at(copy)),
         "changeKey": lambda copy, _: _version(copy),
         "categories": lambda copy, c: (
             [c.words.categories[copy.letter.noise[25] % 8]] if copy.letter.noise[25] < 8 else []

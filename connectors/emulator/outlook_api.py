@@ -46,7 +46,9 @@ def get_mailbox_settings(call: Call) -> Reply:
     names = call.select
     for name in names or ():
         if name not in record:
-            raise _unknown(f"Could not find a property named '{name}' on type 'microsoft.graph.mailboxSettings'.")
+            raise unknown_property(
+                f"Could not find a property named '{name}' on type 'microsoft.graph.mailboxSettings'."
+            )
     return Reply(record={key: value for key, value in record.items() if names is None or key in names})
 
 
@@ -54,7 +56,7 @@ def list_mail_folders(call: Call) -> Reply:
     """GET /users/{id}/mailFolders and .../childFolders."""
     owner, parent = mailbox(call), ROOT
     if "folder" in call.keys:
-        parent = _folder(call, owner)
+        parent = folder_in_path(call, owner)
     hidden = call.options.get("includehiddenfolders", "").lower() == "true"
     folders = children(parent, include_hidden=hidden)
 
@@ -68,7 +70,7 @@ def list_mail_folders(call: Call) -> Reply:
 def get_mail_folder(call: Call) -> Reply:
     """GET /users/{id}/mailFolders/{id or well-known name}."""
     owner = mailbox(call)
-    return Reply(record=_render_folder(call, FOLDERS[_folder(call, owner)], owner))
+    return Reply(record=_render_folder(call, FOLDERS[folder_in_path(call, owner)], owner))
 
 
 def list_messages(call: Call) -> Reply:
@@ -78,19 +80,19 @@ def list_messages(call: Call) -> Reply:
     somebody is paging moves those behind it to another page.
     """
     owner = mailbox(call)
-    folder = _folder(call, owner) if "folder" in call.keys else None
+    folder = folder_in_path(call, owner) if "folder" in call.keys else None
     basic = not set(MAIL_READ) & set(call.grant.roles)
     if basic and ("$search" in call.options or "$expand" in call.options):
         raise mailbox_denied()
     refuse_options(call, "$search", "$expand")
     condition = call.filter
-    _check_message_query(call, condition, basic=basic)
+    check_message_query(call, condition, basic=basic)
     context = call.tenant.mail_context(immutable_ids=call.wants_immutable_ids)
     bounds, others = _received_bounds(condition)
     window = call.tenant.mailboxes.window(owner, start=bounds.start, end=bounds.stop)
     descending = not call.order or call.order[0][1]
     shows = _test(folder, others, context)
-    selection = _selection(call, MESSAGE, NOT_IN_BASIC_MESSAGE if basic else frozenset())
+    selection = selection_of(call, MESSAGE, NOT_IN_BASIC_MESSAGE if basic else frozenset())
     whole = call.select is None
 
     def walk(start: int) -> Iterator[Mapping[str, Any] | None]:
@@ -107,11 +109,7 @@ def list_messages(call: Call) -> Reply:
 def list_calendar_view(call: Call) -> Reply:
     """GET /users/{id}/calendarView and .../calendar/calendarView: expanded, without masters."""
     owner = mailbox(call)
-    start, end = (_view_bound(call, name) for name in ("startdatetime", "enddatetime"))
-    if not start < end <= start + LONGEST_VIEW:
-        message = "The range between startDateTime and endDateTime must be positive and not exceed 1825 days."
-        raise GraphError(400, "ErrorInvalidParameter", message)
-    entries = call.tenant.meetings.view(owner, start, end)
+    entries = call.tenant.meetings.view(owner, *view_of(call))
     left_out = frozenset() if call.select is None else frozenset({"createdDateTime", "lastModifiedDateTime"})
     return _event_page(call, entries, left_out=left_out)
 
@@ -144,6 +142,7 @@ _REFUSALS: Mapping[MailboxKind, tuple[int, str, str]] = {
         "The mailbox is either inactive, soft-deleted, or is hosted on-premise.",
     ),
     MailboxKind.GUEST: (404, "ResourceNotFound", "Resource could not be discovered."),
+    MailboxKind.UNLICENSED: (401, "AuthenticationError", "Error authenticating with resource."),
     MailboxKind.ACCESS_POLICY: (403, "ErrorAccessDenied", "Access to OData is disabled."),
     MailboxKind.RBAC_DENIED: (403, "ErrorAccessDenied", "Access is denied. Check credentials and try again."),
     MailboxKind.MOVING: (503, "ErrorMailboxMoveInProgress", "Mailbox move in progress. Try again later."),
@@ -160,7 +159,7 @@ def _event_page(call: Call, entries: Sequence[Entry], *, left_out: frozenset[str
     context = call.tenant.event_context(immutable_ids=call.wants_immutable_ids, zone=zone, zone_name=zone_name)
     entries = _filtered_events(call, entries, context)
     basic = not set(CALENDARS_READ) & set(call.grant.roles)
-    selection = _selection(call, EVENT, left_out | (NOT_IN_BASIC_EVENT if basic else frozenset()))
+    selection = selection_of(call, EVENT, left_out | (NOT_IN_BASIC_EVENT if basic else frozenset()))
 
     def walk(start: int) -> Iterator[Mapping[str, Any]]:
         return (EVENT.render(entry, context, selection) for entry in entries[start:])
@@ -180,8 +179,17 @@ def _filtered_events(call: Call, entries: Sequence[Entry], context: EventContext
         for path, descending in reversed(call.order):
             entries = sorted(entries, key=lambda e: str(EVENT.value(e, context, path)), reverse=descending)
     except UnknownProperty as error:
-        raise _unknown(str(error)) from error
+        raise unknown_property(str(error)) from error
     return entries
+
+
+def view_of(call: Call) -> tuple[int, int]:
+    """The window of a calendar view, in ticks. Raises GraphError where it is missing, empty or too long."""
+    start, end = (_view_bound(call, name) for name in ("startdatetime", "enddatetime"))
+    if not start < end <= start + LONGEST_VIEW:
+        message = "The range between startDateTime and endDateTime must be positive and not exceed 1825 days."
+        raise GraphError(400, "ErrorInvalidParameter", message)
+    return start, end
 
 
 def _view_bound(call: Call, name: str) -> int:
@@ -198,12 +206,12 @@ def _view_bound(call: Call, name: str) -> int:
         raise GraphError(400, "ErrorInvalidParameter", f"The value '{text}' is no date.") from None
 
 
-def _check_message_query(call: Call, condition: Filter | None, *, basic: bool) -> None:
-    """The rule of $filter with $orderby, and the properties that may be named."""
+def check_message_query(call: Call, condition: Filter | None, *, basic: bool) -> None:
+    """The rule of $filter with $orderby, and the properties that may be named. Raises GraphError."""
     filtered = [leaf.path for leaf in leaves(condition)] if condition is not None else []
     for path in (*filtered, *(path for path, _ in call.order)):
         if path.split("/")[0] not in MESSAGE.properties:
-            raise _unknown(f"Could not find a property named '{path}' on type 'microsoft.graph.message'.")
+            raise unknown_property(f"Could not find a property named '{path}' on type 'microsoft.graph.message'.")
         if basic and path in NOT_IN_BASIC_MESSAGE:
             raise mailbox_denied()
     ordered = [path for path, _ in call.order]
@@ -244,11 +252,12 @@ def _test(folder: str | None, others: list[Filter], context: MailContext) -> Cal
     return shows
 
 
-def _selection(call: Call, shape: Shape[Any, Any], left_out: frozenset[str]) -> Any:
+def selection_of(call: Call, shape: Shape[Any, Any], left_out: frozenset[str]) -> Any:
+    """The properties that $select names, without those the permission hides. Raises GraphError."""
     try:
         return shape.selection(call.select, left_out)
     except UnknownProperty as error:
-        raise _unknown(str(error)) from error
+        raise unknown_property(str(error)) from error
 
 
 def _render_folder(call: Call, folder: Folder, owner: Person) -> dict[str, Any]:
@@ -256,7 +265,8 @@ def _render_folder(call: Call, folder: Folder, owner: Person) -> dict[str, Any]:
     return {key: value for key, value in record.items() if names is None or key in ("@odata.type", "id", *names)}
 
 
-def _folder(call: Call, owner: Person) -> str:
+def folder_in_path(call: Call, owner: Person) -> str:
+    """The mail folder in the path. Raises GraphError."""
     folder = call.tenant.mailboxes.find_folder(owner, call.keys["folder"])
     if folder is None:
         if not call.keys["folder"].startswith("AAMk"):
@@ -267,12 +277,8 @@ def _folder(call: Call, owner: Person) -> str:
 
 def page_size(call: Call) -> int:
     """`$top`, else `Prefer: odata.maxpagesize`, else ten; never more than Exchange gives."""
-    top = call.top()
-    preferred = call.preferences.get("odata.maxpagesize", "")
-    if top is None and preferred.isdigit() and int(preferred) > 0:
-        top = int(preferred)
-    return min(top or DEFAULT_PAGE, LARGEST_PAGE)
+    return min(call.top() or call.preferred_page or DEFAULT_PAGE, LARGEST_PAGE)
 
 
-def _unknown(message: str) -> GraphError:
+def unknown_property(message: str) -> GraphError:
     return bad_query(message, code="RequestBroker--ParseUri")

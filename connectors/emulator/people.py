@@ -59,7 +59,8 @@ class Person:
     @property
     def has_mailbox(self) -> bool:
         """Exchange Online holds a mailbox, readable or not."""
-        return self.kind not in (MailboxKind.NO_MAILBOX, MailboxKind.INVALID_USER, MailboxKind.GUEST)
+        without = (MailboxKind.NO_MAILBOX, MailboxKind.INVALID_USER, MailboxKind.UNLICENSED, MailboxKind.GUEST)
+        return self.kind not in without
 
 
 class People:

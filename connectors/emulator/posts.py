@@ -55,11 +55,17 @@ class Posts:
         self._delivered: dict[str, list[Post]] = {}
         self._made_changes: dict[tuple[str, str], list[Change]] = {}
         self._change_count = 0
+        self._touched: dict[tuple[str, str], int] = {}  # when a message was written or changed by hand
         self._seen = lru_cache(maxsize=1_024)(self._threads_at)
 
-    def threads(self, channel: Channel) -> Sequence[Thread]:
-        """The threads of a channel, the one with the newest activity first."""
-        return self._seen(channel, self._clock.ticks, self._change_count)
+    def threads(self, channel: Channel, *, at: int | None = None) -> Sequence[Thread]:
+        """The threads of a channel now, or as they were, the one with the newest activity first."""
+        return self._seen(channel, self._clock.ticks if at is None else at, self._change_count)
+
+    def changes(self, post: Post) -> tuple[int | None, ...]:
+        """The instants at which a message was written, or changed so far."""
+        touched = self._touched.get((post.channel.id, post.id))
+        return post.created, *(change.ticks for change in post.changes), touched
 
     def of(self, channel: Channel) -> list[Post]:
         """Every message of a channel, roots and replies, newest first."""
@@ -81,6 +87,7 @@ class Posts:
             if post.id not in taken:
                 posts.append(post)
         self._delivered.setdefault(channel.id, []).extend(posts)
+        self._touched |= dict.fromkeys(((channel.id, post.id) for post in posts), self._clock.ticks)
         return posts
 
     def change(self, channel: Channel, message_id: str, kind: ChangeKind, *, ticks: int) -> None:
@@ -89,6 +96,7 @@ class Posts:
             raise KeyError("no such message")
         change = Change(kind, ticks - ticks % MILLISECOND, channel.thread.members[-1])
         self._made_changes.setdefault((channel.id, message_id), []).append(change)
+        self._touched[channel.id, message_id] = self._clock.ticks
         self._change_count += 1
 
     def _threads_at(self, channel: Channel, now: int, _: int) -> Sequence[Thread]:

@@ -17,6 +17,8 @@ class MailboxKind(StrEnum):
     RBAC_DENIED = "rbac_denied"  # 403 ErrorAccessDenied
     MOVING = "moving"  # 503 ErrorMailboxMoveInProgress, for as long as it lasts
     FAILING = "failing"  # 500 for ever
+    UNLICENSED = "unlicensed"  # 401 AuthenticationError, whatever the token is worth
+    OVER_QUOTA = "over_quota"  # readable; delta queries are 403 ErrorQuotaExceeded
     GUEST = "guest"  # has no mailbox in this tenant
     DISABLED = "disabled"  # accountEnabled false, mailbox readable
     NO_USER_TYPE = "no_user_type"  # userType null
@@ -33,6 +35,7 @@ UNREADABLE = frozenset(
         MailboxKind.RBAC_DENIED,
         MailboxKind.MOVING,
         MailboxKind.FAILING,
+        MailboxKind.UNLICENSED,
         MailboxKind.GUEST,
     }
 )

@@ -13,8 +13,10 @@ from connectors.emulator import (
     channels_api,
     contacts_api,
     directory_api,
+    directory_delta,
     meetings_api,
     outlook_api,
+    outlook_delta,
     teams_api,
 )
 from connectors.emulator.call import Call, Reply, Service
@@ -84,6 +86,7 @@ def _route(
 _EXCHANGE, _CALLS = Service.OUTLOOK, Service.CALLS
 ROUTES: Sequence[Route] = (
     _route("users", "users", Service.DIRECTORY, _USERS, directory_api.list_users),
+    _route("usersDelta", "users/delta", Service.DIRECTORY, _USERS, directory_delta.users_delta),
     _route("user", "users/{user}", Service.DIRECTORY, _USERS, directory_api.get_user),
     _route("groups", "groups", Service.DIRECTORY, _GROUPS, directory_api.list_groups),
     _route(
@@ -94,6 +97,7 @@ ROUTES: Sequence[Route] = (
         directory_api.list_members,
         "groups/{group}/members",
     ),
+    _route("groupsDelta", "groups/delta", Service.DIRECTORY, _GROUPS, directory_delta.groups_delta),
     _route("group", "groups/{group}", Service.DIRECTORY, _GROUPS, directory_api.get_group),
     _route(
         "transitiveMembers",
@@ -146,6 +150,14 @@ ROUTES: Sequence[Route] = (
         "users('{user}')/mailfolders('{folder}')/messages",
     ),
     _route(
+        "messagesDelta",
+        "users/{user}/mailFolders/{folder}/messages/delta",
+        _EXCHANGE,
+        _MAIL,
+        outlook_delta.messages_delta,
+        "users('{user}')/mailfolders('{folder}')/messages/delta",
+    ),
+    _route(
         "contacts",
         "users/{user}/contacts",
         _EXCHANGE,
@@ -194,6 +206,24 @@ ROUTES: Sequence[Route] = (
         _CALENDARS,
         outlook_api.list_calendar_view,
         "users('{user}')/calendar/calendarview",
+    ),
+    _route(
+        "calendarViewDelta",
+        "users/{user}/calendarView/delta",
+        _EXCHANGE,
+        _CALENDARS,
+        outlook_delta.calendar_view_delta,
+        "users('{user}')/calendarview/delta",
+        selects=False,
+    ),
+    _route(
+        "calendarViewDelta",
+        "users/{user}/calendar/calendarView/delta",
+        _EXCHANGE,
+        _CALENDARS,
+        outlook_delta.calendar_view_delta,
+        "users('{user}')/calendar/calendarview/delta",
+        selects=False,
     ),
     _route("events", "users/{user}/events", _EXCHANGE, _CALENDARS, outlook_api.list_events, "users('{user}')/events"),
     _route(
@@ -253,6 +283,15 @@ ROUTES: Sequence[Route] = (
         _CHANNEL_MESSAGES,
         channels_api.list_channel_messages,
         "teams('{team}')/channels('{channel}')/messages",
+        selects=False,
+    ),
+    _route(
+        "channelMessagesDelta",
+        "teams/{team}/channels/{channel}/messages/delta",
+        Service.TEAMS,
+        _CHANNEL_MESSAGES,
+        channels_api.channel_messages_delta,
+        "teams('{team}')/channels('{channel}')/messages/delta",
         selects=False,
     ),
     _route(

@@ -30,7 +30,7 @@ from connectors.emulator.phone_calls import PhoneCalls
 from connectors.emulator.posts import Posts
 from connectors.emulator.profile import MailboxKind, TenantProfile
 from connectors.emulator.team_records import TeamContext
-from connectors.emulator.teams import Channel, TeamKind, Teams
+from connectors.emulator.teams import Channel, TeamKind, Teams, is_team
 from connectors.emulator.ticks import SECOND, to_ticks
 from connectors.emulator.truth import Truth
 from connectors.emulator.words import MARKER, Vocabulary
@@ -74,7 +74,7 @@ class Tenant:
             self.noise, self.people, self.groups, self.words, tenant_id=self.id, first_ticks=self.first_ticks
         )
         self.posts = Posts(self.noise, self.profile, **shared)
-        self._removed_users: set[int] = set()
+        self._removed_users: dict[int, int] = {}  # when, by number
         self.truth = Truth(self)
 
     @property
@@ -94,8 +94,15 @@ class Tenant:
         return person
 
     def holds(self, member: Member) -> bool:
-        """Not a user who has been removed."""
-        return not isinstance(member, Person) or member.number not in self._removed_users
+        """Not a user or group that has been removed."""
+        return self.removed_at(member) is None
+
+    def removed_at(self, member: Member) -> int | None:
+        """When a user or group was removed."""
+        if isinstance(member, dict):
+            return None
+        removed = self._removed_users if isinstance(member, Person) else self.groups.removed
+        return removed.get(member.number)
 
     def present_people(self) -> Iterator[Person]:
         """Everybody who has not been removed."""
@@ -260,15 +267,26 @@ class Tenant:
 
     def remove_user(self, user_id: str) -> None:
         """Deletes a user and the mailbox. Raises KeyError."""
-        self._removed_users.add(self.person(user_id).number)
+        self._removed_users[self.person(user_id).number] = self.clock.ticks
+
+    def remove_group(self, group_id: str) -> None:
+        """Deletes a group, and the team that it is. Raises KeyError."""
+        group = self._group(group_id)
+        self.groups.remove(group, ticks=self.clock.ticks)
+        if is_team(group):
+            self.teams.remove(group.id)
+
+    def forget_sync_states(self, user_id: str) -> None:
+        """Makes the delta links that a mailbox has given out worthless. Raises KeyError."""
+        self.mailboxes.forget_sync_states(self.person(user_id))
 
     def join_group(self, user_id: str, group_id: str) -> None:
         """Makes a user a direct member of a group. Raises KeyError."""
-        self.groups.join(self._group(group_id), self.person(user_id))
+        self.groups.join(self._group(group_id), self.person(user_id), ticks=self.clock.ticks)
 
     def leave_group(self, user_id: str, group_id: str) -> None:
         """Ends a user's direct membership of a group. Raises KeyError."""
-        self.groups.leave(self._group(group_id), self.person(user_id))
+        self.groups.leave(self._group(group_id), self.person(user_id), ticks=self.clock.ticks)
 
     def mail_context(self, *, immutable_ids: bool) -> MailContext:
         """What rendering a message needs."""
@@ -322,7 +340,7 @@ class Tenant:
 
     def _group(self, group_id: str) -> Group:
         group = self.groups.find(group_id)
-        if group is None or group.number == 0:
+        if group is None or group.number == 0 or not self.holds(group):
             raise KeyError("no such group, or the one that has everybody")
         return group
 

@@ -38,15 +38,15 @@ class Truth:
         """All groups with all properties that a list can give."""
         selection = GROUP.selection(tuple(GROUP.properties))
         context = self._tenant.directory_context()
-        return [GROUP.render(group, context, selection) for group in self._tenant.groups]
+        groups = (group for group in self._tenant.groups if self._tenant.holds(group))
+        return [GROUP.render(group, context, selection) for group in groups]
 
     def members(self, group_id: str) -> list[dict[str, Any]]:
         """The direct members of a group. Raises KeyError."""
         group = self._tenant.groups.find(group_id)
         if group is None:
             raise KeyError("no such group")
-        groups = self._tenant.groups
-        members = (groups.member(group, number) for number in range(groups.member_count(group)))
+        members = self._tenant.groups.members(group)
         return [render_member(member, self._tenant, None) for member in members if self._tenant.holds(member)]
 
     def transitive_members(self, group_id: str) -> list[dict[str, Any]]:
