@@ -1,7 +1,7 @@
 """Delta queries of the emulator: a client that believes less of them than the service does loses records here."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -59,19 +59,12 @@ async def client() -> AsyncIterator[RawClient]:
         yield raw
 
 
-class tenant_with:  # noqa: N801 - a function to those who use it
+@asynccontextmanager
+async def tenant_with(profile: TenantProfile, *, history: timedelta = timedelta(days=14)) -> AsyncIterator[RawClient]:
     """A client of a tenant with this profile."""
-
-    def __init__(self, profile: TenantProfile, *, history: timedelta = timedelta(days=14)) -> None:
-        self._tenant = Tenant(users=40, now=NOW, history=history, profile=profile)
-        self._stack = AsyncExitStack()
-
-    async def __aenter__(self) -> RawClient:
-        emulator = await self._stack.enter_async_context(Emulator(self._tenant))
-        return await self._stack.enter_async_context(connected(emulator))
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
+    tenant = Tenant(users=40, now=NOW, history=history, profile=profile)
+    async with Emulator(tenant) as emulator, connected(emulator) as raw:
+        yield raw
 
 
 async def advance(raw: RawClient, **delta: float) -> None:
