@@ -124,6 +124,7 @@ _ACTIONS: Mapping[str, Callable[..., Any]] = {
     "edit_contact": Tenant.edit_contact,
     "remove_contact": Tenant.remove_contact,
     "remove_message": Tenant.remove_message,
+    "move_message": Tenant.move_message,
     "remove_event": Tenant.remove_event,
     "remove_user": Tenant.remove_user,
     "remove_group": Tenant.remove_group,

@@ -3,7 +3,7 @@
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -19,6 +19,16 @@ _COUNTED_ONE_BY_ONE = 20_000  # folder counts of longer mailboxes are extrapolat
 _RECEIVED_IN = ("archive", "deleteditems", "junkemail", "clients", "contracts", "disputes", "teamchat", "clutter")
 
 
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """The time of a message in one folder, in ticks: `went` is None while it lies there. `number` counts its moves."""
+
+    folder: str
+    came: int
+    went: int | None
+    number: int
+
+
 class Mailboxes:
     """All mailboxes; a mailbox that nobody delivered to costs no memory."""
 
@@ -31,6 +41,7 @@ class Mailboxes:
         self._delivered: dict[int, list[Copy]] = {}
         self._arrived: dict[int, int] = {}  # when a delivery came, by its place
         self._removed: dict[int, dict[int, int]] = {}  # when a message went, by owner and place
+        self._moved: dict[int, dict[int, list[tuple[str, int]]]] = {}  # where and when, by owner and place
         self._delivery_count = 0
         self._forgotten: dict[int, int] = {}  # how often the sync states of a mailbox were
         self._prefix = lru_cache(maxsize=8_192)(self._prefix_of)
@@ -82,28 +93,31 @@ class Mailboxes:
 
     def remove(self, owner: Person, message_id: str) -> None:
         """Deletes a message for good. Raises KeyError where it is not a message id of this mailbox."""
-        try:
-            place, number = struct.unpack(">qI", urlsafe_b64decode(message_id[-20:-4]))
-        except (ValueError, struct.error) as error:
-            raise KeyError("not a message id") from error
-        if number != owner.number:
-            raise KeyError("an id of another mailbox")
-        self._removed.setdefault(number, {}).setdefault(place, self._clock.ticks)
+        self._removed.setdefault(owner.number, {}).setdefault(_place(owner, message_id), self._clock.ticks)
 
-    def arrived_at(self, copy: Copy) -> int:
-        """When a copy came into the mailbox; a delivery may be older by its own account."""
-        return self._arrived.get(copy.place, copy.ticks)
+    def move(self, owner: Person, message_id: str, folder: str) -> None:
+        """Puts a message into another folder, which changes its default id. Raises KeyError."""
+        moves = self._moved.setdefault(owner.number, {})
+        moves.setdefault(_place(owner, message_id), []).append((FOLDERS[folder].name, self._clock.ticks))
 
-    def removed_at(self, copy: Copy) -> int | None:
-        """When a copy was deleted."""
-        return self._removed.get(copy.owner.number, {}).get(copy.place)
+    def stays(self, copy: Copy) -> list[Stay]:
+        """Where a message has been, the latest place last; it came when it was delivered, whatever its date says."""
+        moves = self._moves_of(copy)
+        folders = [_first_folder(copy), *(folder for folder, _ in moves)]
+        came = [self._arrived.get(copy.place, copy.ticks), *(ticks for _, ticks in moves)]
+        went = [*came[1:], self._removed.get(copy.owner.number, {}).get(copy.place)]
+        return [Stay(*stay, number) for number, stay in enumerate(zip(folders, came, went, strict=True))]
+
+    def folder_of(self, copy: Copy) -> str:
+        """In which folder a message lies."""
+        moves = self._moves_of(copy)
+        return moves[-1][0] if moves else _first_folder(copy)
 
     def late_changes(self, owner: Person, *, before: int) -> list[Copy]:
-        """The copies received before `before` that were delivered or deleted later, by place."""
+        """The copies received before `before` that were delivered, moved or deleted by hand, by place."""
         delivered = {copy.place: copy for copy in self._delivered.get(owner.number, ())}
-        gone = self._removed.get(owner.number, {})
-        places = sorted({*delivered, *gone})
-        copies = (delivered.get(place) or self._letters.copy(owner, place) for place in places)
+        touched = {**delivered, **self._removed.get(owner.number, {}), **self._moved.get(owner.number, {})}
+        copies = (delivered.get(place) or self._letters.copy(owner, place) for place in sorted(touched))
         return [copy for copy in copies if copy.ticks < before]
 
     def generation(self, owner: Person) -> int:
@@ -114,11 +128,17 @@ class Mailboxes:
         """No delta link that the mailbox has given out is good any more."""
         self._forgotten[owner.number] = self._forgotten.get(owner.number, 0) + 1
 
-    def message_id(self, copy: Copy, *, immutable: bool) -> str:
-        """The id in the default or in the immutable format; of the same length, not of the same characters."""
+    def message_id(self, copy: Copy, *, immutable: bool, moves: int | None = None) -> str:
+        """The id in the default or in the immutable format; of the same length, not of the same characters.
+
+        The default one is another after each move; `moves` asks for that after so many of them.
+        """
         number = copy.owner.number
         tail = urlsafe_b64encode(struct.pack(">qI", copy.place, number)).decode()
-        return f"{self._prefix(number, 'AAkALg' if immutable else 'AAMkAG')}{tail}AAA="
+        if immutable:
+            return f"{self._prefix(number, 'AAkALg')}{tail}AAA="
+        moves = len(self._moves_of(copy)) if moves is None else moves
+        return f"{self._prefix(number, 'AAMkAG', moves)}{tail}AAA="
 
     def folder_id(self, owner: Person, folder: str) -> str:
         """The id of a folder; it has one format only."""
@@ -141,18 +161,27 @@ class Mailboxes:
         window = self.window(owner)
         counts, looked_at = self._counts(owner.number, window.first, window.stop)
         in_row = counts.get(folder, 0) * (window.stop - window.first) // max(looked_at, 1)
-        return in_row + sum(folder_of(copy) == folder for copy in window.extra)
+        for place, moves in self._moved.get(owner.number, {}).items():
+            if window.first <= place < window.stop:
+                came_from = _first_folder(self._letters.copy(owner, place))
+                in_row += (moves[-1][0] == folder) - (came_from == folder)
+        return in_row + sum(self.folder_of(copy) == folder for copy in window.extra)
+
+    def _moves_of(self, copy: Copy) -> Sequence[tuple[str, int]]:
+        moved = self._moved.get(copy.owner.number)
+        return moved.get(copy.place, ()) if moved else ()
 
     def _counts_until(self, number: int, first: int, stop: int) -> tuple[dict[str, int], int]:
         counts: dict[str, int] = {}
         places = range(first, min(stop, first + _COUNTED_ONE_BY_ONE))
         for place in places:
-            folder = folder_of(self._letters.copy(self._people.person(number), place))
+            folder = _first_folder(self._letters.copy(self._people.person(number), place))
             counts[folder] = counts.get(folder, 0) + 1
         return counts, len(places)
 
-    def _prefix_of(self, number: int, head: str) -> str:
-        return head + self._noise.token(head, number) + self._noise.token(head + "2", number)[:27]
+    def _prefix_of(self, number: int, head: str, moves: int = 0) -> str:
+        names = (number, moves) if moves else (number,)
+        return head + self._noise.token(head, *names) + self._noise.token(head + "2", *names)[:27]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,8 +223,20 @@ class MailWindow:
         return place - self.first - bisect_left(self.removed, place)
 
 
-def folder_of(copy: Copy) -> str:
-    """In which folder a copy lies."""
+def _place(owner: Person, message_id: str) -> int:
+    """The place that an id stands for. Raises KeyError where it is none of this mailbox."""
+    place: int
+    try:
+        place, number = struct.unpack(">qI", urlsafe_b64decode(message_id[-20:-4]))
+    except (ValueError, struct.error) as error:
+        raise KeyError("not a message id") from error
+    if number != owner.number:
+        raise KeyError("an id of another mailbox")
+    return place
+
+
+def _first_folder(copy: Copy) -> str:
+    """In which folder a copy comes to lie."""
     if copy.role is Role.SENT:
         return "sentitems"
     if copy.role is Role.DRAFT:

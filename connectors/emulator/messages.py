@@ -11,7 +11,7 @@ from typing import Any
 
 from connectors.emulator.folders import FOLDERS, ROOT, Folder, children
 from connectors.emulator.letters import Copy, MeetingNote, Role
-from connectors.emulator.mailboxes import Mailboxes, folder_of
+from connectors.emulator.mailboxes import Mailboxes
 from connectors.emulator.people import Person
 from connectors.emulator.shapes import ABSENT, Selection, Shape
 from connectors.emulator.ticks import DAY, HOUR, MINUTE, SECOND, to_local_text, to_text
@@ -111,7 +111,7 @@ MESSAGE: Shape[Copy, MailContext] = Shape(
         "subject": _subject,
         "bodyPreview": lambda copy, c: "\r\n".join(_sentences(copy, c))[:_PREVIEW_CHARACTERS],
         "importance": lambda copy, _: _IMPORTANCE[copy.letter.noise[27] % 16],
-        "parentFolderId": lambda copy, c: c.mailboxes.folder_id(copy.owner, folder_of(copy)),
+        "parentFolderId": lambda copy, c: c.mailboxes.folder_id(copy.owner, c.mailboxes.folder_of(copy)),
         "conversationId": lambda copy, c: c.mailboxes.conversation_id(copy),
         "conversationIndex": lambda copy, _: _thread_index(copy),
         "isDeliveryReceiptRequested": lambda copy, _: None if copy.letter.noise[28] < 8 else False,

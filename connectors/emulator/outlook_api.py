@@ -16,7 +16,6 @@ from connectors.emulator.events import NEEDS_MORE_THAN_READ_BASIC as NOT_IN_BASI
 from connectors.emulator.filters import Comparison, Filter, Instant, Junction, conjunction, holds, leaves
 from connectors.emulator.folders import FOLDERS, ROOT, Folder, children
 from connectors.emulator.letters import Copy
-from connectors.emulator.mailboxes import folder_of
 from connectors.emulator.meetings import Entry
 from connectors.emulator.messages import MESSAGE, MailContext, render_folder, render_message
 from connectors.emulator.messages import NEEDS_MORE_THAN_READ_BASIC as NOT_IN_BASIC_MESSAGE
@@ -247,7 +246,9 @@ def _test(folder: str | None, others: list[Filter], context: MailContext) -> Cal
     condition = Junction("and", tuple(others))
 
     def shows(copy: Copy) -> bool:
-        return (folder is None or folder_of(copy) == folder) and holds(condition, MESSAGE.lookup(copy, context))
+        return (folder is None or context.mailboxes.folder_of(copy) == folder) and holds(
+            condition, MESSAGE.lookup(copy, context)
+        )
 
     return shows
 

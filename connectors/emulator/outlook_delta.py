@@ -15,7 +15,7 @@ from connectors.emulator.events import EVENT
 from connectors.emulator.events import NEEDS_MORE_THAN_READ_BASIC as NOT_IN_BASIC_EVENT
 from connectors.emulator.filters import Comparison, Instant
 from connectors.emulator.letters import Copy
-from connectors.emulator.mailboxes import folder_of
+from connectors.emulator.mailboxes import Stay
 from connectors.emulator.meetings import Entry, overlaps
 from connectors.emulator.messages import LATEST_CHANGE, MESSAGE, modified_at, render_message
 from connectors.emulator.messages import NEEDS_MORE_THAN_READ_BASIC as NOT_IN_BASIC_MESSAGE
@@ -59,13 +59,14 @@ def messages_delta(call: Call) -> Reply:
     late = [] if start is None else mailboxes.late_changes(owner, before=start)
 
     def record_of(copy: Copy) -> dict[str, Any] | None:
-        if folder_of(copy) != folder or copy.ticks < floor:
+        stay = next((stay for stay in reversed(mailboxes.stays(copy)) if stay.folder == folder), None)
+        if stay is None or copy.ticks < floor:
             return None
-        change = _change_of(copy, span, mailboxes.arrived_at(copy), mailboxes.removed_at(copy))
+        change = _change_of(copy, stay, span)
         if change is None or wanted not in (None, change):
             return None
         if change == "deleted":
-            removed_id = mailboxes.message_id(copy, immutable=call.wants_immutable_ids)
+            removed_id = mailboxes.message_id(copy, immutable=call.wants_immutable_ids, moves=stay.number)
             return tombstone(removed_id, type_name=MESSAGE.type_name)
         record = render_message(copy, context, selection, whole=call.select is None)
         return {"@odata.type": f"#{MESSAGE.type_name}", **record}
@@ -143,11 +144,11 @@ def _received_since(call: Call, *, basic: bool) -> int:
     raise bad_query("Changes can be filtered by a receivedDateTime that is 'ge' or 'gt' only.")
 
 
-def _change_of(copy: Copy, span: Span, arrived: int, removed: int | None) -> str | None:
-    """What a round tells of a copy; None where nothing happened to it."""
-    if removed is not None:
-        return "deleted" if span.covers(removed) else None
-    if span.covers(arrived):
+def _change_of(copy: Copy, stay: Stay, span: Span) -> str | None:
+    """What a round tells of a message that is or was in the folder; None where nothing happened to it."""
+    if stay.went is not None:
+        return "deleted" if span.covers(stay.went) else None
+    if span.covers(stay.came):
         return "created"
     return "updated" if span.covers(modified_at(copy)) else None
 

@@ -261,6 +261,10 @@ class Tenant:
         """Deletes a message for good. Raises KeyError."""
         self.mailboxes.remove(self.person(user_id), message_id)
 
+    def move_message(self, user_id: str, message_id: str, folder: str) -> None:
+        """Puts a message into another folder, by the folder's well-known or own name. Raises KeyError."""
+        self.mailboxes.move(self.person(user_id), message_id, folder)
+
     def remove_event(self, user_id: str, event_id: str) -> None:
         """Deletes an event from one calendar. Raises KeyError."""
         self.meetings.remove(self.person(user_id), self.event_ids.place(event_id))

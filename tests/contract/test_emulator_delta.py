@@ -311,6 +311,30 @@ class TestMessages:
         rest = await round_of(client, page.next_link or "", Prefer=size)
         assert [*(record["id"] for record in page.records), *rest.ids] == whole.ids
 
+    @pytest.mark.parametrize("prefer", [IMMUTABLE, ""])
+    async def test_a_message_that_is_moved_goes_here_and_comes_there(self, client: RawClient, prefer: str) -> None:
+        """Removed from one folder, new in the other; its default id is another one there, the immutable one is not."""
+        tenant = client.emulator.tenant
+        user = tenant.user_ids[0]
+        archive = inbox(user).replace("inbox", "archive")
+        there = await round_of(client, archive + "?$select=id", Prefer=prefer)
+        here = await round_of(client, inbox(user) + "?$select=id", Prefer=prefer)
+        message = here.ids[-1]
+        await advance(client, hours=1)
+        tenant.move_message(user, message, "archive")
+        left, come = [await round_of(client, told.delta_link, Prefer=prefer) for told in (here, there)]
+        assert left.removed == {message: "deleted"}
+        (moved,) = set(come.ids) - set(there.ids)
+        assert (moved == message) is bool(prefer)
+        listed = await client.all(f"/users/{user}/mailFolders/archive/messages?$select=id", Prefer=prefer)
+        assert moved in {each["id"] for each in listed}
+        before = len(listed) - 1
+        await advance(client, hours=1)
+        tenant.move_message(user, moved, "inbox")
+        folders = {each["id"]: each for each in (await client.get(f"/users/{user}/mailFolders?$top=50")).records}
+        assert sum(each["displayName"] == "Archive" and each["totalItemCount"] == before for each in folders.values())
+        assert (await round_of(client, come.delta_link, Prefer=prefer)).removed == {moved: "deleted"}
+
     async def test_kinds_of_change_are_chosen_in_the_first_request(self, client: RawClient) -> None:
         """`changeType` stays with the token."""
         tenant = client.emulator.tenant
