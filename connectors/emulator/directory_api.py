@@ -4,17 +4,19 @@ https://learn.microsoft.com/graph/api/user-list and .../aad-advanced-queries (ch
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from connectors.emulator.call import Call, Reply, refuse_options
 from connectors.emulator.directory import GROUP, NOT_IN_LISTS, USER, DirectoryContext, Group, Member
 from connectors.emulator.errors import GraphError, bad_query, no_directory_object, unsupported_query
 from connectors.emulator.filters import AnyOf, Comparison, Filter, Junction, Negation, StartsWith, holds, leaves
+from connectors.emulator.people import Person
 from connectors.emulator.shapes import Shape, UnknownProperty
 from connectors.emulator.truth import render_member
 
 DEFAULT_PAGE, LARGEST_PAGE = 100, 999
-_PAGE_WHEN_EXPANDED = 100
+_PAGE_WHEN_EXPANDED, _LONGEST_EXPANSION = 100, 20
 _EQUALITY = frozenset(
     {
         *("accountEnabled", "id", "mail", "userPrincipalName", "displayName", "department", "userType"),
@@ -29,7 +31,7 @@ def list_users(call: Call) -> Reply:
     """GET /users."""
     check_select(call, USER.properties)
     tenant = call.tenant
-    return _list(call, tenant.people.count, tenant.people.person, USER)
+    return _list(call, tenant.people.count, tenant.people.person, USER, {"manager": _nobody})
 
 
 def get_user(call: Call) -> Reply:
@@ -46,7 +48,7 @@ def get_user(call: Call) -> Reply:
 def list_groups(call: Call) -> Reply:
     """GET /groups."""
     check_select(call, GROUP.properties)
-    return _list(call, call.tenant.groups.count, call.tenant.groups.group, GROUP)
+    return _list(call, call.tenant.groups.count, call.tenant.groups.group, GROUP, {"members": _first_members})
 
 
 def get_group(call: Call) -> Reply:
@@ -100,9 +102,29 @@ def resource_units(call_kind: str, options: Mapping[str, str]) -> int:
     return max(1, units)
 
 
-def _list(call: Call, count: int, item_of: Callable[[int], Any], shape: Shape[Any, DirectoryContext]) -> Reply:
+def _first_members(call: Call, group: Group) -> dict[str, Any]:
+    """Members as $expand shows them: no more than twenty, and no link to the others."""
+    present = (member for member in call.tenant.groups.members(group) if call.tenant.holds(member))
+    return {"members": [render_member(member, call.tenant, None) for member in islice(present, _LONGEST_EXPANSION)]}
+
+
+def _nobody(_: Call, __: Person) -> dict[str, Any]:
+    """The manager of somebody who has none."""
+    return {}
+
+
+def _list(
+    call: Call,
+    count: int,
+    item_of: Callable[[int], Any],
+    shape: Shape[Any, DirectoryContext],
+    relations: Mapping[str, Callable[[Call, Any], dict[str, Any]]],
+) -> Reply:
     """A page of the users or groups, which are looked at all together only where a filter or an order needs it."""
     refuse_options(call, "$skip", "$search")
+    expand = call.options.get("$expand")
+    if expand is not None and expand not in relations:
+        raise bad_query(f"Could not find a property named '{expand}' on type '{shape.type_name}'.")
     condition, context = call.filter, call.tenant.directory_context()
     _check_filter(call, condition)
     numbers: Sequence[int] = range(count)
@@ -113,7 +135,11 @@ def _list(call: Call, count: int, item_of: Callable[[int], Any], shape: Shape[An
     def walk(start: int) -> Iterator[Mapping[str, Any] | None]:
         for number in numbers[start:]:
             item = item_of(number)
-            yield shape.render(item, context, selection) if call.tenant.holds(item) else None
+            if not call.tenant.holds(item):
+                yield None
+                continue
+            record = shape.render(item, context, selection)
+            yield record if expand is None else {**record, **relations[expand](call, item)}
 
     counted = len(numbers) if call.wants_count and not call.is_next_page else None  # on the first page only
     return Reply(page=call.page_of(walk, length=len(numbers), size=_page_size(call), count=counted))

@@ -8,13 +8,16 @@ A fault file is a YAML list; each entry has the fields of `Fault`, all optional:
       after: 2                 # let so many matching requests pass first
       every: 10                # then hit only each tenth
       times: 3                 # so often at most; for ever when left out
+      from_s: 30               # not in the first seconds after the rules came into force
+      until_s: 90              # and no longer than so; an outage that ends
       page_above: 100          # only pages asked for with more items than this
       item: AAMk...            # effect poison: only pages that would hold this record
       status: 429
       retry_after: 5           # or "date:5" (HTTP date), "120,120", "2.5"; none when left out
 """
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -34,6 +37,7 @@ class Effect(StrEnum):
     CONTROL_CHARACTER = "control_character"  # 200 with a raw control character inside a string
     HTML = "html"  # 200 with a page of some proxy
     SLOW = "slow"  # the proper answer after `seconds`
+    SLOW_BODY = "slow_body"  # half of the proper answer at once, the rest after `seconds`
     HOLD = "hold"  # the proper answer when the test says so (Emulator.release)
     CLOSE = "close"  # the proper answer, then the connection is closed
     FOREIGN_LINK = "foreign_link"  # the next link points to another host
@@ -62,6 +66,8 @@ class Fault:
     after: int = 0
     every: int = 1
     times: int | None = None
+    from_s: float = 0.0
+    until_s: float | None = None
     page_above: int | None = None
     item: str | None = None
     effect: Effect = Effect.ANSWER
@@ -80,12 +86,14 @@ class FaultError(ValueError):
 class Faults:
     """The rules in force; the first that matches a request decides."""
 
-    def __init__(self, rules: Iterable[Fault] = ()) -> None:
+    def __init__(self, rules: Iterable[Fault] = (), *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
         self.replace(rules)
 
     def replace(self, rules: Iterable[Fault]) -> None:
         """New rules, with new counts."""
         self._rules = tuple(rules)
+        self._since = self._monotonic()
         self._seen = [0] * len(self._rules)
         self._hit = [0] * len(self._rules)
 
@@ -95,7 +103,10 @@ class Faults:
 
     def strike(self, *, kind: str, path: str, mailbox: str | None, page: int | None = None) -> Fault | None:
         """The fault that befalls this request, if any; counts it. `page`: the items it asks for, where it says so."""
+        age = self._monotonic() - self._since
         for number, rule in enumerate(self._rules):
+            if age < rule.from_s or (rule.until_s is not None and age >= rule.until_s):
+                continue
             if not _matches(rule, kind=kind, path=path, mailbox=mailbox, page=page):
                 continue
             self._seen[number] += 1

@@ -67,9 +67,10 @@ class Mailboxes:
             removed=sorted(place for place in removed if place in places),
         )
 
-    def deliver(self, owner: Person, *, count: int, ticks: int, subject: str | None) -> list[Copy]:
-        """Puts new letters of outsiders into a mailbox, all at one instant."""
+    def deliver(self, owner: Person, *, count: int, ticks: int, subject: str | None, recipients: int = 1) -> list[Copy]:
+        """Puts new letters of outsiders into a mailbox, all at one instant, each to so many people."""
         copies = []
+        others = [self._people.outsider(number % OUTSIDERS) for number in range(recipients - 1)]
         for _ in range(count):
             number = self._delivery_count
             self._delivery_count += 1
@@ -80,7 +81,7 @@ class Mailboxes:
                 ticks=ticks,
                 digits=7 if ticks % 10_000_000 else 0,
                 sender=self._people.outsider(spread(noise[11:13], OUTSIDERS)),
-                to=[owner.recipient],
+                to=[owner.recipient, *others],
                 cc=[],
                 bcc=[],
                 thread=f"d{number}",

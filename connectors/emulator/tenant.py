@@ -129,10 +129,18 @@ class Tenant:
                 yield "phone", phone
 
     def deliver_messages(
-        self, user_id: str, *, count: int = 1, at: datetime | None = None, subject: str | None = None
+        self,
+        user_id: str,
+        *,
+        count: int = 1,
+        at: datetime | None = None,
+        subject: str | None = None,
+        recipients: int = 1,
     ) -> list[str]:
         """Delivers mail from outsiders, received at `at` (default: now); immutable ids of the new messages."""
-        copies = self.mailboxes.deliver(self.person(user_id), count=count, ticks=self._ticks(at), subject=subject)
+        copies = self.mailboxes.deliver(
+            self.person(user_id), count=count, ticks=self._ticks(at), subject=subject, recipients=recipients
+        )
         return [self.mailboxes.message_id(copy, immutable=True) for copy in copies]
 
     def deliver_events(

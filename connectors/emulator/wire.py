@@ -1,5 +1,6 @@
 """Bytes on the wire: proper answers, refusals, and answers spoiled by a fault."""
 
+import asyncio
 import gzip
 from collections.abc import Mapping
 from contextlib import suppress
@@ -81,6 +82,8 @@ def seconds_to_wait(retry_after: str | float | None) -> float:
 async def send(request: web.BaseRequest, response: web.Response, fault: Fault | None) -> web.StreamResponse:
     """Writes the answer to its end, spoiled where the fault says so."""
     body = response.body if isinstance(response.body, bytes) else b""
+    if fault is not None and fault.effect is Effect.SLOW_BODY:
+        return await _send_slowly(request, response, body, seconds=fault.seconds)
     match fault.effect if fault is not None else None:
         case Effect.RESET:
             _cut(request)
@@ -111,6 +114,20 @@ async def _send_half(request: web.BaseRequest, response: web.Response, body: byt
         await stream.prepare(request)
         await stream.write(body[: len(body) // 2])
     _cut(request)
+    return stream
+
+
+async def _send_slowly(
+    request: web.BaseRequest, response: web.Response, body: bytes, *, seconds: float
+) -> web.StreamResponse:
+    stream = web.StreamResponse(status=response.status, headers=response.headers)
+    stream.content_length = len(body)
+    with suppress(ConnectionError):
+        await stream.prepare(request)
+        await stream.write(body[: len(body) // 2])
+        await asyncio.sleep(seconds)
+        await stream.write(body[len(body) // 2 :])
+        await stream.write_eof()
     return stream
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from connectors.emulator import Body, Effect, Emulator, Fault, MailboxKind, Tenant, TenantProfile, serve
+from connectors.emulator import Body, Effect, Emulator, Fault, Faults, MailboxKind, Tenant, TenantProfile, serve
 from tests.contract.raw_client import RawClient, connected
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -304,6 +305,18 @@ class TestQueries:
         assert "accountEnabled" not in answer.records[0]
         assert set(named.records[0]) == {"id", "proxyAddresses", "accountEnabled"}
 
+    async def test_expansion_stops_at_twenty(self, quiet: RawClient) -> None:
+        """Hundred groups a page whatever $top says, twenty members each, and no link to the others."""
+        answer = await quiet.get("/groups?$expand=members&$top=999")
+        (everybody,) = [group for group in answer.records if group["id"] == quiet.emulator.tenant.groups.ids[0]]
+        alone = await quiet.get("/users?$expand=manager&$select=id&$top=5")
+
+        assert len(everybody["members"]) == 20
+        assert all("@odata.type" in member for member in everybody["members"])
+        assert not [name for name in everybody if name.startswith("members@")]
+        assert {tuple(user) for user in alone.records} == {("id",)}
+        assert (await quiet.get("/users?$expand=nonsense")).status == 400
+
     async def test_advanced_query_needs_its_header_on_every_page(self, client: RawClient) -> None:
         """userType ne 'Guest' works with header and $count; page 2 without the header is an expired token."""
         path = "/users?$filter=userType%20ne%20'Guest'&$count=true&$top=5&$select=id"
@@ -407,6 +420,26 @@ class TestMailboxes:
             answer = await client.get(f"/users/{user}/{path}")
             assert (answer.status, answer.code) == (status, code)
             assert message in answer.message
+
+    async def test_without_licence(self) -> None:
+        """401 although the token is good: another token does not help."""
+        profile = TenantProfile(mailboxes={MailboxKind.UNLICENSED: 1})
+        async with Emulator(make_tenant(profile)) as emulator, connected(emulator) as raw:
+            (user,) = emulator.tenant.users_of(MailboxKind.UNLICENSED)
+            await raw.renew()
+            answer = await raw.get(f"/users/{user}/messages")
+            listed = await raw.get(f"/users/{user}?$select=assignedPlans")
+
+        assert (answer.status, answer.code) == (401, "AuthenticationError")
+        assert listed.body["assignedPlans"] == []
+
+    async def test_a_message_to_thousands(self, quiet: RawClient) -> None:
+        """Its page is as long as it has to be."""
+        user = first_user(quiet)
+        quiet.emulator.tenant.deliver_messages(user, recipients=5_000)
+        answer = await quiet.get(f"/users/{user}/messages?$top=1&$orderby=receivedDateTime%20desc&$select=toRecipients")
+
+        assert len(answer.records[0]["toRecipients"]) == 5_000
 
     async def test_shared_mailbox_by_name_is_stale(self, client: RawClient) -> None:
         """By user principal name it answers 503 for ever, by object id it works."""
@@ -617,6 +650,34 @@ class TestTransport:
         assert page.records == []
         faults.clear()
         assert len((await quiet.get(page.next_link or "")).records) == 5
+
+    async def test_an_outage_ends_by_itself(self) -> None:
+        """A rule holds from one second to another after it came into force."""
+        time = [0.0]
+        rules = [Fault(from_s=30, until_s=90), Fault(kind="token", from_s=60)]
+        faults = Faults(rules, monotonic=lambda: time[0])
+        async with (
+            Emulator(make_tenant(TenantProfile.quiet()), faults=faults) as emulator,
+            connected(emulator) as raw,
+        ):
+            statuses = []
+            for time[0] in (0.0, 29.9, 30.0, 89.9, 90.0):
+                statuses.append((await raw.get("/users?$select=id")).status)
+            with pytest.raises(KeyError):
+                await raw.renew()
+
+        assert statuses == [200, 200, 503, 503, 200]
+
+    async def test_a_body_may_take_its_time(self, quiet: RawClient) -> None:
+        """Half of it is there at once, and the rest makes it whole."""
+        quiet.emulator.faults.replace([Fault(kind="users", effect=Effect.SLOW_BODY, seconds=0.2)])
+        headers = {"Authorization": f"Bearer {quiet.token}", "Accept-Encoding": "identity"}
+        async with quiet.session.get(f"{quiet.emulator.url}/v1.0/users", headers=headers) as response:
+            first = await response.content.readany()
+            rest = await response.content.read()
+
+        assert rest
+        assert len(json.loads(first + rest)["value"]) == 60
 
     async def test_post_is_refused(self, quiet: RawClient) -> None:
         """The emulator is read only."""

@@ -34,6 +34,7 @@ KEYS = {
 MAILBOXES = (
     MailboxKind.NORMAL,
     MailboxKind.DISABLED,
+    MailboxKind.OVER_QUOTA,
     MailboxKind.NO_USER_TYPE,
     MailboxKind.SHARED,
     MailboxKind.ROOM,
@@ -221,6 +222,20 @@ async def test_users_without_mailbox_are_named_skips(open_site: OpenSite) -> Non
         assert users
         assert {(token(user), reason) for user in users} <= skipped
     assert manifest.status == "complete"
+
+
+async def test_no_licence_is_a_skip_and_a_full_mailbox_is_none(open_site: OpenSite) -> None:
+    """The 401 of an unlicensed user is not taken for a bad token; a quota that stops delta queries stops no windows."""
+    kinds = {MailboxKind.UNLICENSED: 1, MailboxKind.OVER_QUOTA: 1}
+    site = await open_site(users=8, profile=TenantProfile(mailboxes=kinds))
+    (unlicensed,), (full,) = (site.tenant.users_of(kind) for kind in kinds)
+    manifest = await site.run()
+
+    skipped = {(line.principal, line.reason) for line in manifest.skipped if line.dataset == "mail_messages"}
+    assert skipped == {(token(unlicensed), "no_mailbox")}
+    assert full in readable(site)
+    assert manifest.status == "complete"
+    assert true_messages(site, NOW - LOOKBACK, NOW) == exported(site, "mail_messages", "_owner, id")
 
 
 async def test_one_mailbox_that_fails_for_ever_costs_that_mailbox_only(open_site: OpenSite) -> None:
