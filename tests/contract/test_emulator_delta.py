@@ -94,6 +94,29 @@ class TestRounds:
         assert told.pages[0] == []
         assert set(told.ids) == set(client.emulator.tenant.user_ids)
 
+    async def test_another_process_makes_the_changes(self, client: RawClient) -> None:
+        """Over the control endpoint: what the next rounds tell, and that there is none for one mailbox."""
+        tenant = client.emulator.tenant
+        one, other, group = *tenant.user_ids[:2], tenant.groups.ids[5]
+        mail = await round_of(client, inbox(one) + "?$select=id", Prefer=IMMUTABLE)
+        members = await round_of(client, "/groups/delta?$select=members")
+        orders: list[dict[str, Any]] = [
+            {"move_message": {"user_id": one, "message_id": mail.ids[0], "folder": "archive"}},
+            {"join_group": {"user_id": one, "group_id": group}},
+            {"leave_group": {"user_id": other, "group_id": group}},
+            {"remove_group": {"group_id": tenant.groups.ids[7]}},
+        ]
+        for order in orders:
+            assert await deliver(client, order) == 200
+        assert (await round_of(client, mail.delta_link, Prefer=IMMUTABLE)).removed == {mail.ids[0]: "deleted"}
+        told = await round_of(client, members.delta_link)
+        assert told.removed == {tenant.groups.ids[7]: "changed"}
+        (record,) = [record for record in told.records if record["id"] == group]
+        assert {each["id"]: "@removed" in each for each in record["members@delta"]} == {one: False, other: True}
+        assert await deliver(client, {"forget_sync_states": {"user_id": one}}) == 200
+        assert (await client.get(mail.delta_link)).status == 410
+        assert await deliver(client, {"move_message": {"user_id": one, "message_id": "x", "folder": "inbox"}}) == 400
+
     @pytest.mark.parametrize(
         ("role", "path"),
         [
@@ -580,6 +603,12 @@ class TestChannels:
         horizon = "2025-07-02T00:00:00Z"
         assert set(told.ids) == {thread for thread, last in active.items() if last > horizon}
         assert min(active.values()) < horizon
+
+
+async def deliver(raw: RawClient, order: dict[str, Any]) -> int:
+    """The status of an order to the control endpoint."""
+    async with raw.session.post(f"{raw.emulator.url}/_emulator/deliver", json=order) as response:
+        return response.status
 
 
 def inbox(user: str) -> str:
