@@ -15,6 +15,8 @@ from tests.contract.raw_client import RawClient, connected
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 IMMUTABLE = 'IdType="ImmutableId"'
+MESSAGE_TIMES = ("received", "lastModified")
+FEBRUARY = "startDateTime=2026-02-20T00:00:00Z&endDateTime=2026-03-01T00:00:00Z"
 MARCH = "startDateTime=2026-03-01T00:00:00Z&endDateTime=2026-03-15T00:00:00Z"
 
 
@@ -380,21 +382,22 @@ class TestMessages:
         """Minutes after it came, it changed: an update of something the client has."""
         async with tenant_with(TenantProfile.quiet()) as raw:
             tenant = raw.emulator.tenant
-            user = tenant.user_ids[0]
-            (message, *_) = inbox_of(tenant, user, tenant.deliver_messages(user, count=12))
-            first = await round_of(raw, inbox(user) + "?$select=lastModifiedDateTime", Prefer=IMMUTABLE)
-            (record,) = [record for record in first.records if record["id"] == message]
-            changed = datetime.fromisoformat(record["lastModifiedDateTime"])
-            assert changed > NOW
-            await advance(raw, seconds=1)
-            before = await round_of(raw, first.delta_link, Prefer=IMMUTABLE)  # its coming, once more
-            tenant.clock.set(changed)
-            again = await round_of(raw, before.delta_link, Prefer=IMMUTABLE)
-            await advance(raw, seconds=1)
-            after = await round_of(raw, again.delta_link, Prefer=IMMUTABLE)
-            tenant.clock.advance(timedelta(seconds=1))
-            last = await round_of(raw, after.delta_link, Prefer=IMMUTABLE)
-        assert [message in told.ids for told in (before, again, after, last)] == [True, True, True, False]
+            user, second = tenant.user_ids[0], timedelta(seconds=1)
+            folder = tenant.mailboxes.folder_id(tenant.person(user), "inbox")
+            message, came, changed = next(
+                (each["id"], came, changed)
+                for each in tenant.truth.messages(user, NOW - timedelta(days=7), NOW)
+                for came, changed in [[datetime.fromisoformat(each[f"{name}DateTime"]) for name in MESSAGE_TIMES]]
+                if each["parentFolderId"] == folder and changed - came > timedelta(minutes=2)
+            )
+            link, told = inbox(user) + "?$select=id", []
+            for instant in (came + second, changed - second, changed + second, changed + 2 * second):
+                tenant.clock.set(instant)
+                await raw.renew()
+                latest = await round_of(raw, link, Prefer=IMMUTABLE)
+                link = latest.delta_link
+                told.append(message in latest.ids)
+        assert told == [True, False, True, False]
 
     async def test_top_ends_the_round(self, client: RawClient) -> None:
         """What it did not come to is never told: pages are sized by the preference."""
@@ -509,6 +512,24 @@ class TestCalendar:
         assert inside in first.ids
         assert second.removed[inside] == second.removed[outside] == "deleted"
         assert outside not in {record["id"] for record in first.records}
+
+    async def test_events_before_the_window_change_too(self, client: RawClient) -> None:
+        """What was rewritten or deleted last week is told as removed from next week."""
+        tenant = client.emulator.tenant
+        past = FEBRUARY.replace("&", "&$top=500&")
+        users, told_of = tenant.users_of(MailboxKind.NORMAL)[:4], 0
+        tenant.clock.set(datetime(2026, 2, 27, 18, tzinfo=UTC))
+        await client.renew()
+        paths = {user: view(user).replace("2026-03-01", "2026-03-09") for user in users}
+        links = {user: (await round_of(client, paths[user], Prefer=IMMUTABLE)).delta_link for user in users}
+        known = {user: await client.all(f"/users/{user}/calendarView?{past}", Prefer=IMMUTABLE) for user in users}
+        await advance(client, days=1)
+        for user in users:
+            told = await round_of(client, links[user], Prefer=IMMUTABLE)
+            before = {event["id"] for event in known[user] if event["end"]["dateTime"] < "2026-03-01"}
+            assert not before & set(told.ids)
+            told_of += len(before & set(told.removed))
+        assert told_of > 0
 
     @pytest.mark.parametrize(
         "query", ["$select=id", "$filter=isAllDay%20eq%20true", "$expand=instances", "$orderby=start/dateTime"]
