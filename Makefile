@@ -53,7 +53,7 @@ format: $(STAMP) ## rewrite the code in the house style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(STAMP) ## write the pages that follow from rules, connectors and code
+docs: $(STAMP) ## write the pages that follow from the code
 	$(BIN)/python -m pipeline.guide docs
 
 COMPILE := uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11

@@ -94,7 +94,7 @@ class Auth(Group):
     """Proof of identity. Every key may be left out here and given per connector, or the other way round."""
 
     method: AuthMethod | None = None
-    """federated | certificate | client-secret | managed-identity; by default federated."""
+    """How the exporter proves who it is; by default federated, which leaves no secret to steal."""
     client_id: Text | None = None
     """The application (client) id; with managed-identity the id of a user-assigned identity."""
     client_secret: SecretRef | None = None

@@ -62,7 +62,7 @@ class Tenant(Group):
     id: Guid
     """The directory (tenant) id."""
     cloud: CloudName = "global"
-    """global | us-gov-l4 | us-gov-l5 | china."""
+    """The cloud the tenant is in."""
     authority: Origin | None = None
     """Replaces the cloud's token host: scheme and host only, the tenant id is appended."""
     graph: Origin | None = None
@@ -108,7 +108,9 @@ class Connectors(Group):
     entra_id: EntraId | None = Field(default=None, alias="entra-id")
     outlook_mail: OutlookMail | None = Field(default=None, alias="outlook-mail")
     outlook_calendar: Connector | None = Field(default=None, alias="outlook-calendar")
+    """Events of calendars; its only option is auth."""
     msft_teams: Connector | None = Field(default=None, alias="msft-teams")
+    """Teams, channels, chats, calls and meetings; its only option is auth."""
 
     _names: tuple[ConnectorName, ...] = PrivateAttr(default=())
 
@@ -142,14 +144,18 @@ class Settle(Group):
     """How long the newest edge is left alone where Graph shows items late."""
 
     teams: Duration = defaults.SETTLE_TEAMS
+    """Chats, channels and their messages."""
     calls: Duration = defaults.SETTLE_CALLS
+    """Call records, phone logs and attendance reports."""
 
 
 class Overlap(Group):
     """How much is read again every night because records are rewritten."""
 
     calls: Duration = defaults.OVERLAP_CALLS
+    """Call records, phone logs and attendance reports: their details arrive late."""
     calendar: Duration = defaults.OVERLAP_CALENDAR
+    """Events: they are moved, answered and cancelled after they were first seen."""
 
 
 class Windows(Group):
@@ -202,7 +208,7 @@ class RuleOptions(Group):
     """Which rules apply: the part of `privacy` that needs no secret."""
 
     profile: Profile = "strict"
-    """psoxy | psoxy-no-app-ids | strict."""
+    """How much stays; the psoxy profiles keep what Psoxy's variants of that name keep."""
     groups: Flag = True
     """false: no group data, as Psoxy's no-groups."""
     group_original: Flag = True

@@ -13,6 +13,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.exits import Exit
 
 HISTORY = timedelta(days=60)
+EXPORT = "emulator-export"  # a folder where the emulator was started; only named, the exporter makes it
 
 _SETTINGS = """\
 # Settings that read this tenant. The secret is in M365_EXPORT_CLIENT_SECRET, the salt in M365_EXPORT_SALT:
@@ -22,8 +23,8 @@ tenant: {{id: {tenant}, authority: '{url}', graph: '{url}', ca_file: '{ca_file}'
 auth: {{method: client-secret, client_id: {client}, client_secret: 'env:M365_EXPORT_CLIENT_SECRET'}}
 connectors: {{entra-id: {{}}, outlook-mail: {{}}, outlook-calendar: {{}}, msft-teams: {{}}}}
 privacy: {{salt: 'env:M365_EXPORT_SALT'}}
-destination: file:///tmp/m365-export/data
-state: file:///tmp/m365-export/state
+destination: 'file://{folder}/data'
+state: 'file://{folder}/state'
 """
 
 
@@ -66,6 +67,7 @@ async def _serve(tenant: Tenant, *, host: str, port: int, faults: Faults | None,
                 tenant=served.tenant_id,
                 client=served.client_id,
                 secret=served.client_secret,
+                folder=Path.cwd() / EXPORT,
             ),
             markup=False,
             highlight=False,

@@ -1,20 +1,20 @@
-"""The pages about the datasets say what the product does."""
+"""The pages that are written from the code say what the product does."""
 
 from pathlib import Path
 
 import pytest
 
-from pipeline.guide.page import files
+from pipeline.guide.__main__ import pages
 from pipeline.guide.semantics import Deletion, Growth, all_semantics
 from pipeline.sanitize.rules import built_in_rules
 
 DOCS = Path(__file__).parents[2] / "docs"
-FILES = files(all_semantics())
+FILES = pages(DOCS)
 
 
 @pytest.mark.parametrize("path", FILES)
 def test_the_committed_page_is_the_generated_one(path: str) -> None:
-    """After a change of rules or connectors: `make docs`."""
+    """After a change of rules, connectors, settings or options: `make docs`."""
     assert (DOCS / path).read_text(encoding="utf-8") == FILES[path]
 
 
