@@ -18,6 +18,8 @@ from typing import IO, Any
 import duckdb
 import pytest
 
+from pipeline.cli.emulator import EXPORT
+
 KILLS = 20
 SEED = 20260302
 NOW = "2026-03-02T03:00:00Z"
@@ -72,7 +74,7 @@ def _lines_until_ready(process: subprocess.Popen[str]) -> Iterator[str]:
 
 
 def write_settings(served: Served, folder: Path) -> Path:
-    text = served.about["settings"].replace("/tmp/m365-export", str(folder))
+    text = served.about["settings"].replace(str(Path.cwd() / EXPORT), str(folder))
     text += "initial_lookback: 3d\noutput: {part_size: 16KiB}\n"  # small parts are published while the run goes on
     file = folder / "m365-export.yaml"
     file.write_text(text)
