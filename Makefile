@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 AZ     := .venv-az/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long image-test check lint format docs lock clean
+.PHONY: help demo test test-long image-test bench check lint format docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -36,6 +36,12 @@ test-long: $(STAMP) $(AZ) image-test ## the heavy stages: generated commands, re
 
 image-test: $(STAMP) ## build image and compose for real, and try them (Debian, as root: installs podman)
 	$(BIN)/python -m pytest -m image --timeout 1800
+
+bench: $(STAMP) ## records per second and memory, end to end and by stage; fails when it became slower
+	$(BIN)/python benchmarks/sanitize.py
+	$(BIN)/python benchmarks/guard.py
+	$(BIN)/python -m benchmarks.end_to_end
+	$(BIN)/python -m benchmarks.regression
 
 check: $(STAMP) lint ## format, lint, types, import contracts, fast tests
 	$(BIN)/python -m pytest -n auto -m "not long and not image and not slow" tests/unit tests/contract

@@ -25,7 +25,7 @@ from connectors.assumed_tenant import Breadth, Period, simulated
 from connectors.entra_scope import EntraScope
 from connectors.graph.auth import Tokens
 from connectors.graph.budgets import Budgets
-from connectors.graph.client import GraphClient, Manners
+from connectors.graph.client import LARGEST_BODY_BYTES, GraphClient, HttpOptions, Manners
 from connectors.graph.network import Network
 from connectors.graph.pacing import BudgetPacing
 from connectors.graph.throttle import Governor
@@ -37,10 +37,11 @@ from pipeline.directory import FirstPermitted
 from pipeline.equipment import Equipment, Identity, Limits
 from pipeline.facts import Waits
 from pipeline.live import EVERY_CLOUD, EVERY_LOCAL
+from pipeline.memory import Memory
 from pipeline.model import Principal, RunKind
 from pipeline.operator_files import OperatorFiles, load_operator_files
-from pipeline.parts import Blocking
-from pipeline.ports import Clock, Connector, Fence, Learning, OnFence, Preparation, Source
+from pipeline.ports import Blocking, Clock, Connector, Fence, Learning, OnFence, Preparation, Source
+from pipeline.process import resident_bytes
 from pipeline.progress import Progress, Usage
 from pipeline.reading import Sanitizer
 from pipeline.sanitize.columnar import ColumnarSanitizer
@@ -49,7 +50,7 @@ from pipeline.sanitize.directory_index import EXTRA_SELECT, DirectoryIndex
 from pipeline.sanitize.guard import EgressGuard
 from pipeline.sanitize.ledger import fields_file
 from pipeline.sanitize.operator_sanitizer import OperatorSanitizer
-from pipeline.sanitize.pseudonym import Pseudonymizer, salt_fingerprint
+from pipeline.sanitize.pseudonym import DEFAULT_CACHE_ENTRIES, Pseudonymizer, salt_fingerprint
 from pipeline.sanitize.rules import (
     DatasetRules,
     FieldRule,
@@ -62,8 +63,9 @@ from pipeline.sanitize.shapes import TokenForms
 from pipeline.sanitize.suppression import Forms, SuppressingSanitizer, Suppressor
 from pipeline.sanitize.treatments import Treatments
 from pipeline.scope import Scope, Wanted
-from pipeline.telemetry import Log, log_fence
+from pipeline.telemetry import Event, Log, log_fence
 from pipeline.watermarks import Watermarks
+from sinks.parquet.encoder import ROW_GROUP_BYTES
 from sinks.parquet.part import PartFormat
 from sinks.parquet.schema import part_schema
 from sinks.snapshot import StateVault, derive_key
@@ -75,8 +77,13 @@ _OWNER_DATASETS: Mapping[Owner, str] = {
     "group": "entra_groups",
     "team": "teams_teams",
 }
-LARGEST_UNIT_SHARE = 8  # of the memory limit: so many large units may be held at once
 MIB = 1 << 20
+CACHE_SHARE = 16  # of the memory limit: pseudonyms that are remembered
+CACHED_BYTES = 400  # of one of them: identifiers are long
+SLACK_SHARE = 7  # of the memory limit: what allocators keep, and objects too small to count
+WARMING_BYTES = 24 * MIB  # code and tables that the libraries load when they are first used
+BODY_SHARE = 8  # of the memory limit: a larger answer is refused, and asked for with fewer items
+LEAST_SHARE = 4  # of the memory limit: so much pages and rows get even where the process itself is large already
 
 
 def tool_version() -> str:
@@ -128,7 +135,11 @@ async def equip(
     waits = Waits()
     names = tuple(name for name in settings.connectors.names if not connectors or name in connectors)
     salt = reader.read(settings.privacy.salt)
-    pseudonymizer = build_pseudonymizer(settings.privacy, reader)
+    memory_bytes = settings.limits.memory_mib * MIB
+    memory = Memory(memory_bytes, process_bytes=memory_bytes)
+    pseudonymizer = build_pseudonymizer(
+        settings.privacy, reader, cache_entries=memory_bytes // CACHE_SHARE // CACHED_BYTES
+    )
     directory = DirectoryIndex()
     treatments = Treatments(
         pseudonymizer, group_original=settings.privacy.group_original, holds_person=directory.holds_person
@@ -147,6 +158,8 @@ async def equip(
                 manners=manners,
                 progress=progress,
                 on_fence=_named_by_pseudonym(pseudonymizer, progress.note_fence, partial(log_fence, log), waits.note),
+                blocking=blocking,
+                memory=memory,
             )
         )
         forms = Forms(pseudonymizer)
@@ -166,7 +179,8 @@ async def equip(
         stack.push_async_callback(state.close)
         await destination.prove()
         await state.prove()
-        formats = _part_formats(settings, used, fingerprint)
+        memory.limit_bytes = _left_for_rows(memory_bytes, log)
+        formats = _part_formats(settings, used, fingerprint, memory)
         suppressing = _suppression(settings, Suppressor(pseudonymizer, forms, excluded=lambda: scope.suppressed))
         yield Equipment(
             identity=Identity(
@@ -184,7 +198,6 @@ async def equip(
             limits=Limits(
                 principals_in_flight=settings.limits.mailboxes_in_flight,
                 units_per_principal=settings.limits.per_mailbox_in_flight,
-                largest_unit_bytes=settings.limits.memory_mib * MIB // LARGEST_UNIT_SHARE,
                 part_size_bytes=settings.output.part_size_bytes,
                 part_max_age=settings.output.part_max_age,
                 initial_lookback=settings.initial_lookback,
@@ -210,6 +223,7 @@ async def equip(
             state=state,
             destination=destination,
             blocking=blocking,
+            memory=memory,
             clock=clock,
             log=log,
             progress=progress,
@@ -238,14 +252,26 @@ def state_vault(settings: Settings, reader: SecretReader) -> StateVault:
     return StateVault(derive_key(reader.read(settings.privacy.salt).reveal()))
 
 
-def build_pseudonymizer(privacy: Privacy, reader: SecretReader) -> Pseudonymizer:
+def build_pseudonymizer(
+    privacy: Privacy, reader: SecretReader, *, cache_entries: int = DEFAULT_CACHE_ENTRIES
+) -> Pseudonymizer:
     key = privacy.encryption_key
     return Pseudonymizer(
         salt=reader.read(privacy.salt).reveal_text(),
         encryption_key=None if key is None else reader.read(key).reveal_text(),
         canonicalization=privacy.email_canonicalization,
         domains=privacy.email_domains,
+        cache_entries=min(cache_entries, DEFAULT_CACHE_ENTRIES),
     )
+
+
+def _left_for_rows(limit_bytes: int, log: Log) -> int:
+    """What a process that is ready to read has left for pages and rows, of all the memory it may take."""
+    taken = resident_bytes() + WARMING_BYTES + limit_bytes // CACHE_SHARE + limit_bytes // SLACK_SHARE
+    least = limit_bytes // LEAST_SHARE
+    if limit_bytes - taken < least:
+        log.warning(Event.MEMORY_SHORT, memory_mib=limit_bytes // MIB, needed_mib=(taken + least) // MIB)
+    return max(limit_bytes - taken, least)
 
 
 @asynccontextmanager
@@ -259,6 +285,8 @@ async def _clients(
     manners: Manners | None,
     progress: Progress,
     on_fence: OnFence,
+    blocking: Blocking,
+    memory: Memory,
 ) -> AsyncIterator[dict[EffectiveAuth, GraphClient]]:
     """One client for each application that the chosen connectors use, in their order."""
     manners = manners or Manners()
@@ -270,7 +298,16 @@ async def _clients(
         for name in names:
             auth = settings.effective_auth(name)
             if auth not in clients:
-                client = _client(settings, auth, reader=reader, network=network, governor=governor, manners=manners)
+                client = _client(
+                    settings,
+                    auth,
+                    reader=reader,
+                    network=network,
+                    governor=governor,
+                    manners=manners,
+                    blocking=blocking,
+                    memory=memory,
+                )
                 clients[auth] = await stack.enter_async_context(client)
         yield clients
 
@@ -371,6 +408,8 @@ def _client(
     network: Network,
     governor: Governor,
     manners: Manners,
+    blocking: Blocking,
+    memory: Memory,
 ) -> GraphClient:
     tenant = settings.tenant
     cloud = CLOUDS[tenant.cloud]
@@ -391,7 +430,9 @@ def _client(
         network=network,
         retry=manners.retry,
         clock=manners.clock,
-        options=manners.http,
+        options=manners.http or HttpOptions(body_bytes=min(LARGEST_BODY_BYTES, memory.limit_bytes // BODY_SHARE)),
+        blocking=blocking,
+        scales=memory,
     )
 
 
@@ -447,7 +488,7 @@ def _rule_options(settings: Settings, files: Mapping[str, str]) -> dict[str, obj
 
 
 def _part_formats(
-    settings: Settings, rules: Mapping[str, DatasetRules], fingerprint: str
+    settings: Settings, rules: Mapping[str, DatasetRules], fingerprint: str, memory: Memory
 ) -> Callable[[str, str, datetime], PartFormat]:
     def part_format(dataset: str, run_id: str, exported_at: datetime) -> PartFormat:
         rule_set = rules[dataset]
@@ -464,6 +505,7 @@ def _part_formats(
             exported_at=exported_at,
             sort_by=rule_set.time,
             layout=settings.output.layout,
+            row_group_bytes=min(ROW_GROUP_BYTES, memory.row_group_bytes),
         )
 
     return part_format

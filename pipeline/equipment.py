@@ -9,9 +9,10 @@ from config.changed_defaults import DefaultChange
 from pipeline.facts import Waits
 from pipeline.field_counts import FieldCounts
 from pipeline.journal import EmptyPart
+from pipeline.memory import Memory
 from pipeline.model import Principal
-from pipeline.parts import Blocking, PartEncoder
-from pipeline.ports import Clock, Connector, Destination, Learner, Source, StateStore
+from pipeline.parts import PartEncoder
+from pipeline.ports import Blocking, Clock, Connector, Destination, Learner, Source, StateStore
 from pipeline.progress import Progress
 from pipeline.reading import Directory, Guard, Sanitizer
 from pipeline.scope import Scope
@@ -39,7 +40,6 @@ class Identity:
 class Limits:
     principals_in_flight: int
     units_per_principal: int
-    largest_unit_bytes: int
     part_size_bytes: int
     part_max_age: timedelta
     initial_lookback: timedelta
@@ -65,6 +65,7 @@ class Equipment:
     state: StateStore
     destination: Destination
     blocking: Blocking
+    memory: Memory
     clock: Clock
     log: Log
     progress: Progress

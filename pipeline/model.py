@@ -122,7 +122,7 @@ class Unit:
         return Tile(self.window.start, self.window.end, self.span)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Page:
     """One answer of Graph: `records` is the JSON text of an array of raw records.
 
@@ -133,6 +133,10 @@ class Page:
     records: bytes = field(repr=False)
     damaged: int = 0
     expected: int | None = None
+
+    def let_go(self) -> None:
+        """Whoever still has the page holds no bytes: generators keep what they yielded while the next is fetched."""
+        self.records = b"[]"
 
 
 class RunKind(StrEnum):

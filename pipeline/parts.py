@@ -10,15 +10,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from pipeline.errors import StoreUnavailable
 from pipeline.field_counts import FieldCounts
 from pipeline.journal import DoneUnit, Entry, Journal
-from pipeline.ports import Clock, Destination, PartSummary, Upload
-
-Blocking = Callable[..., Awaitable[Any]]
-"""Runs a blocking function on a worker thread."""
+from pipeline.memory import COPIES_OF_A_ROW_GROUP, Memory
+from pipeline.ports import Blocking, Clock, Destination, PartSummary, Upload
 
 
 class PartEncoder(Protocol):
@@ -29,11 +28,19 @@ class PartEncoder(Protocol):
         """Bytes the part would have if it were finished now, roughly."""
         ...
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of rows that are kept until they fill a row group."""
+        ...
+
     def append(self, rows: Any, *, owner: str | None) -> bytes:
         """Bytes that became ready, maybe none."""
         ...
 
     def finish(self) -> tuple[bytes, PartSummary]: ...
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,7 @@ class _OpenPart:
     units: list[DoneUnit] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
     fields: FieldCounts = field(default_factory=FieldCounts)
+    charged: int = 0  # bytes on the memory's account
     is_whole: bool = True  # not while a unit is being added, and never again when that broke off
 
 
@@ -75,6 +83,7 @@ class PartAssembler:
         destination: Destination,
         encoder: Callable[[str], PartEncoder],
         blocking: Blocking,
+        memory: Memory,
         clock: Clock,
         part_size_bytes: int,
         part_max_age: timedelta,
@@ -89,6 +98,7 @@ class PartAssembler:
         self._destination = destination
         self._encoder = encoder
         self._blocking = blocking
+        self._memory = memory
         self._clock = clock
         self._part_size_bytes = part_size_bytes
         self._part_max_age = part_max_age
@@ -113,15 +123,20 @@ class PartAssembler:
             if not part.is_whole:
                 raise StoreUnavailable("an earlier unit broke off while it was written to the same part")
             part.is_whole = False
-            ready = await self._blocking(part.encoder.append, result.rows, owner=result.owner)
+            append = partial(part.encoder.append, result.rows, owner=result.owner)
+            ready = await self._encode(part, append, more_bytes=result.rows.nbytes)
             if ready:
                 await part.upload.write(ready)
+            del ready
+            self._weigh(part)
             part.units.append(result.unit)
             part.rejected.update(result.rejected)
             part.fields.add(result.fields)
             part.is_whole = True
             if part.encoder.size >= self._part_size_bytes:
                 await self._close(result.dataset)
+        if self._memory.parts_are_in_the_way:
+            await self._close_largest()
 
     async def close_aged(self) -> None:
         """Publish the parts that have been open for longer than the longest age allowed."""
@@ -141,7 +156,17 @@ class PartAssembler:
     async def abandon(self) -> None:
         """Give up the open parts; their units are read again by the next run."""
         for dataset in list(self._open):
-            await self._open.pop(dataset).upload.abort()
+            part = self._open.pop(dataset)
+            self._forget(part)
+            await part.upload.abort()
+
+    async def _close_largest(self) -> None:
+        """Publish the open part that holds the most, before its time, so that reading may go on."""
+        dataset = max(self._open, key=lambda dataset: self._open[dataset].charged, default=None)
+        if dataset is not None:
+            async with self._lock(dataset):
+                if dataset in self._open and self._memory.parts_are_in_the_way:
+                    await self._close(dataset)
 
     def _lock(self, dataset: str) -> asyncio.Lock:
         return self._locks.setdefault(dataset, asyncio.Lock())
@@ -158,11 +183,17 @@ class PartAssembler:
     async def _close(self, dataset: str) -> None:
         part = self._open.pop(dataset)
         if not part.is_whole:
+            self._forget(part)
             await part.upload.abort()
             return
-        rest, summary = await self._blocking(part.encoder.finish)
-        await part.upload.write(rest)
-        await part.upload.seal()
+        try:
+            rest, summary = await self._encode(part, part.encoder.finish)
+            await part.upload.write(rest)
+            del rest
+            self._weigh(part)
+            await part.upload.seal()
+        finally:
+            self._forget(part)
         part.rejected.update(self.idle_rejected.pop(dataset, {}))
         part.fields.add(self.idle_fields.pop(dataset, FieldCounts()))
         entry = Entry(
@@ -182,6 +213,27 @@ class PartAssembler:
         await self._before_publishing()
         await self._journal.publish(part.upload, entry)
         self._published(entry)
+
+    async def _encode(self, part: _OpenPart, encode: Callable[[], T], *, more_bytes: int = 0) -> T:
+        """Let the encoder work on a thread, which may copy all it holds."""
+
+        def work() -> T:
+            with self._memory.working(COPIES_OF_A_ROW_GROUP * (part.encoder.held_bytes + more_bytes)):
+                return encode()
+
+        result: T = await self._blocking(work)
+        self._weigh(part)
+        return result
+
+    def _weigh(self, part: _OpenPart) -> None:
+        """Put on the memory's account what a part holds now."""
+        before, part.charged = part.charged, part.encoder.held_bytes + part.upload.held_bytes
+        self._memory.charge_parts(part.charged - before)
+
+    def _forget(self, part: _OpenPart) -> None:
+        """A part holds nothing any more."""
+        before, part.charged = part.charged, 0
+        self._memory.charge_parts(-before)
 
 
 def part_path(dataset: str, run_id: str, number: int, day: date) -> str:

@@ -3,11 +3,11 @@
 The run is written against these protocols; connectors and sinks implement them, the composition root joins them.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from pipeline.completeness import Method
 from pipeline.errors import UnitFailed, UnitSkipped
@@ -15,6 +15,22 @@ from pipeline.model import Page, Principal, PrincipalKind, Unit
 
 Clock = Callable[[], datetime]
 """Now, as an aware UTC instant."""
+
+Blocking = Callable[..., Awaitable[Any]]
+"""Runs a blocking function on a worker thread."""
+
+
+class Scales(Protocol):
+    """Weighs answers on their way, so that what is under way stays within the memory there is."""
+
+    @property
+    def page_bytes(self) -> int:
+        """A larger page is too large for now: of the next one fewer items are asked for."""
+        ...
+
+    def weigh(self, change_bytes: int) -> None:
+        """So many more bytes of answers are held, or fewer where it is negative."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +280,11 @@ class Upload(Protocol):
     @property
     def token(self) -> str:
         """Names this upload to a later process (`Destination.attach`); until it is sealed, good for `abort` only."""
+        ...
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes written that are still in memory here."""
         ...
 
     async def write(self, data: bytes) -> None: ...

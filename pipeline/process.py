@@ -1,8 +1,54 @@
-"""What the process takes of the machine."""
+"""How the process is set up before it reads: collector, allocator, and what is kept out of it.
 
+Measured by `benchmarks.end_to_end`; `docs/performance.md` has the figures.
+"""
+
+import ctypes
+import gc
+import os
 import resource
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
+
+# The young generation of the collector: an export makes few objects that live in circles, but many short-lived ones.
+YOUNG_OBJECTS = 20_000
+# Of the C library (glibc's malloc.h). A page of an answer has a mapping of its own, which goes back to the system when
+# it is freed; left to itself, glibc raises that threshold and keeps such pieces. Two arenas do for as many threads.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+MAPPED_BYTES = 256 * 1024
+ARENAS = 2
+
+
+def set_up() -> None:
+    """For a process of our own, before anything large is imported."""
+    gc.set_threshold(YOUNG_OBJECTS, 20, 50)
+    # Arrow's usual allocator, mimalloc, keeps what it once took: 130 MiB after a row group was written. The system's
+    # comes apart into pieces: 130 MiB more after some millions of rows.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
+    sys.meta_path.insert(0, _Absent("pandas"))
+    with suppress(OSError, AttributeError):  # another C library than glibc
+        c_library = ctypes.CDLL(None)
+        c_library.mallopt(_M_ARENA_MAX, ARENAS)
+        c_library.mallopt(_M_MMAP_THRESHOLD, MAPPED_BYTES)
+        c_library.mallopt(_M_TRIM_THRESHOLD, MAPPED_BYTES)
+
+
+def loaded() -> None:
+    """Everything is in place: what there is now stays, so the collector need not look at it again.
+
+    And what Arrow frees goes back to the system at once.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - only when `set_up` has chosen its allocator
+
+    with suppress(NotImplementedError):  # a build without jemalloc
+        pa.jemalloc_set_decay_ms(0)
+    gc.collect()
+    gc.freeze()
 
 
 def resident_bytes() -> int:
@@ -18,3 +64,18 @@ def peak_bytes() -> int:
     """The most memory the process ever took."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+class _Absent(MetaPathFinder):
+    """A module that cannot be imported. pyarrow imports pandas where it finds it: 45 MiB that nothing here uses."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        del path, target
+        if fullname == self._name:
+            raise ModuleNotFoundError(f"{fullname} is kept out of this process", name=fullname)
+        return None

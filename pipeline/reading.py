@@ -1,7 +1,7 @@
 """Reads one unit: fetch its pages, sanitize them, hold the rows until the unit is whole, let the guard look at them."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -11,11 +11,13 @@ from pipeline.completeness import Comparison, Method
 from pipeline.errors import FailReason, UnitFailed, UnitReadAgain, WindowTooLarge
 from pipeline.field_counts import FieldCounts, is_scanned
 from pipeline.journal import DoneUnit
+from pipeline.memory import Hold, Memory
 from pipeline.model import Page, Principal, Unit, Window
-from pipeline.parts import Blocking, UnitResult
-from pipeline.ports import RowFilter, Source
+from pipeline.parts import UnitResult
+from pipeline.ports import Blocking, RowFilter, Source
 
 DAMAGED = "damaged_at_source"  # why a record is missing that Graph itself cannot read any more
+CLEANING_COPIES = 4  # of the pages: joined into one text, read into columns, these rewritten
 BATCH_BYTES = 1 << 20  # small pages are sanitized together: the cost of a call is shared, the pause stays short
 
 
@@ -121,10 +123,10 @@ class UnitReader:
         pseudonym: Callable[[Principal], str],
         owner: Callable[[str, Principal], str | None],
         blocking: Blocking,
-        largest_unit_bytes: int,
+        memory: Memory,
         see: Callable[[Unit, Page], None] = _look_away,
     ) -> None:
-        """`owner` gives the `_owner` value of a dataset's rows; `largest_unit_bytes` bounds what one unit may hold.
+        """`owner` gives the `_owner` value of a dataset's rows; `memory` says when a page may come.
 
         `see` is shown every raw page, for datasets that learn from others; `run_id` chooses the pages that are
         scanned for the field ledger.
@@ -137,13 +139,13 @@ class UnitReader:
         self._pseudonym = pseudonym
         self._owner = owner
         self._blocking = blocking
-        self._largest_unit_bytes = largest_unit_bytes
+        self._memory = memory
         self._see = see
 
-    async def read(self, unit: Unit, *, observe: Callable[[Page], None] | None = None) -> UnitResult:
+    async def read(self, unit: Unit, hold: Hold, *, observe: Callable[[Page], None] | None = None) -> UnitResult:
         """The whole unit; where the number of its records is not what was expected, as it is read the second time.
 
-        `observe` sees each raw page, to learn principals from it.
+        Its bytes are on the account `hold`. `observe` sees each raw page, to learn principals from it.
 
         Raises:
             UnitSkipped, UnitFailed, DatasetDenied, SourceRefused: from the source.
@@ -153,8 +155,9 @@ class UnitReader:
         comparison = Comparison(self._sources[unit.dataset].completeness)
         while True:
             try:
-                held = await self._hold(unit, observe)
+                held = await self._read_pages(unit, hold, observe)
             except UnitReadAgain:
+                hold.clear()
                 continue  # the source bounds how often
             result: UnitResult
             result, breach = await self._blocking(self._finish, unit, held)
@@ -162,11 +165,13 @@ class UnitReader:
                 if await self._is_settled(unit, held, result, comparison):
                     return replace(result, unit=replace_struct(result.unit, completeness=comparison.finding))
                 del held, result  # two readings are not held at once
+                hold.clear()
                 continue
             known_now = self._directory.generation
             if unit.dataset != self._directory.dataset or known_now == known_before:
                 raise UnitFailed(FailReason.EGRESS_GUARD, code=str(breach))
             known_before = known_now  # rows were cleaned before all names were known: read them once more
+            hold.clear()
 
     async def _is_settled(self, unit: Unit, held: _Held, result: UnitResult, comparison: Comparison) -> bool:
         """Whether what was read is what the unit will be; otherwise it is read once more."""
@@ -178,6 +183,10 @@ class UnitReader:
 
     def _finish(self, unit: Unit, held: _Held) -> tuple[UnitResult, object | None]:
         """The unit as it will be published, and what the guard has against that. On a worker thread."""
+        with self._memory.working(held.bytes):
+            return self._joined(unit, held)
+
+    def _joined(self, unit: Unit, held: _Held) -> tuple[UnitResult, object | None]:
         sanitizer = self._sanitizers[unit.dataset]
         rows = sanitizer.whole(held.batches)
         owner = self._owner(unit.dataset, unit.principal)
@@ -192,13 +201,13 @@ class UnitReader:
         )
         return result, self._guards[unit.dataset].check(rows, owner=owner)
 
-    async def _hold(self, unit: Unit, observe: Callable[[Page], None] | None) -> _Held:
+    async def _read_pages(self, unit: Unit, hold: Hold, observe: Callable[[Page], None] | None) -> _Held:
         source = self._sources[unit.dataset]
         row_filter = source.filter(unit)
         held = _Held()
         waiting: list[bytes] = []
         waiting_bytes = 0
-        async for page in source.pages(unit):
+        async for page in _when_there_is_room(source.pages(unit), hold):
             if observe is not None:
                 observe(page)
             self._see(unit, page)
@@ -212,19 +221,28 @@ class UnitReader:
                 continue
             waiting.append(page.records)
             waiting_bytes += len(page.records)
+            page.let_go()
             if waiting_bytes >= BATCH_BYTES:
-                await self._clean(unit, waiting, row_filter, held)
+                await self._clean(unit, hold, waiting, row_filter, held)
                 waiting, waiting_bytes = [], 0
-        await self._clean(unit, waiting, row_filter, held)
+        await self._clean(unit, hold, waiting, row_filter, held)
         return held
 
-    async def _clean(self, unit: Unit, pages: Sequence[bytes], row_filter: RowFilter | None, held: _Held) -> None:
+    async def _clean(
+        self, unit: Unit, hold: Hold, pages: Sequence[bytes], row_filter: RowFilter | None, held: _Held
+    ) -> None:
         """Sanitize pages that follow on those held; all are scanned for the field ledger when one of them is chosen."""
         sanitizer = self._sanitizers[unit.dataset]
         first = held.fields.pages
         scan = any(is_scanned(self._run_id, unit, first + index) for index in range(len(pages)))
+        page_bytes = sum(map(len, pages))
+
+        def clean() -> CleanedRows:
+            with self._memory.working(CLEANING_COPIES * page_bytes):
+                return sanitizer.clean(pages, window=unit.tile, row_filter=row_filter, scan=scan)
+
         try:
-            cleaned = await self._blocking(sanitizer.clean, pages, window=unit.tile, row_filter=row_filter, scan=scan)
+            cleaned = await self._blocking(clean)
         except ValueError:
             raise UnitFailed(FailReason.BAD_ANSWER, code="unreadable_page") from None
         held.batches.append(cleaned.rows)
@@ -234,7 +252,8 @@ class UnitReader:
         held.fields.scanned_pages += len(pages) if scan else 0
         held.fields.add_left_behind(cleaned.seen.counts, records=cleaned.seen.records)
         held.bytes += cleaned.rows.nbytes
-        if held.bytes > self._largest_unit_bytes and unit.window is not None:
+        hold.cleaned(page_bytes, rows_bytes=cleaned.rows.nbytes)
+        if held.bytes > self._memory.largest_unit_bytes and unit.window is not None:
             raise WindowTooLarge("a unit holds more rows than memory allows")
 
     def _done(self, unit: Unit, rows: int) -> DoneUnit:
@@ -245,3 +264,16 @@ class UnitReader:
             window.end if window else None,
             rows,
         )
+
+
+async def _when_there_is_room(pages: AsyncIterator[Page], hold: Hold) -> AsyncIterator[Page]:
+    """The pages of a unit, none of which is asked for before memory has room for it."""
+    while True:
+        await hold.room()
+        try:
+            page = await anext(pages)
+        except StopAsyncIteration:
+            hold.ended()
+            return
+        hold.arrived(len(page.records))
+        yield page

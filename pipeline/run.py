@@ -35,11 +35,13 @@ from pipeline.journal import Journal, RunRecord, open_run
 from pipeline.lease import Lease, hold
 from pipeline.lessons import Lessons
 from pipeline.live import keep_told
+from pipeline.loop_lag import LoopLag
 from pipeline.manifest import Manifest
 from pipeline.model import Page, Principal, RunKind, Unit
 from pipeline.outcomes import OutcomeReport
 from pipeline.parts import PartAssembler, UnitResult
 from pipeline.plan import BEGINNING, window_end
+from pipeline.process import resident_bytes
 from pipeline.reading import UnitReader
 from pipeline.scheduler import Scheduler
 from pipeline.seal import build_manifest, days_of, field_counts, finish_seal, next_watermarks, record_seal
@@ -245,7 +247,7 @@ def _unit_reader(
         pseudonym=equipment.pseudonym,
         owner=equipment.owner,
         blocking=equipment.blocking,
-        largest_unit_bytes=equipment.limits.largest_unit_bytes,
+        memory=equipment.memory,
         see=see,
     )
 
@@ -267,6 +269,7 @@ class _Run:
         self._report = _outcome_report(equipment, self._tally)
         equipment.progress.begin(kind=self._record.kind, run_id=self._record.run_id)
         self._now = self._record.started_at  # a continued run keeps the windows it began with
+        self._lag = LoopLag()
         self._lessons = Lessons(equipment.learners, vault=equipment.vault)
         self._reader = _unit_reader(equipment, run_id=self._record.run_id, see=self._lessons.see)
         self._survey = Survey(equipment, self._record, reader=self._reader, report=self._report, now=self._now)
@@ -275,6 +278,7 @@ class _Run:
             destination=equipment.destination,
             encoder=lambda dataset: equipment.encoder(dataset, self._record.run_id, self._record.started_at),
             blocking=equipment.blocking,
+            memory=equipment.memory,
             clock=equipment.clock,
             part_size_bytes=equipment.limits.part_size_bytes,
             part_max_age=equipment.limits.part_max_age,
@@ -292,14 +296,17 @@ class _Run:
         equipment = self._equipment
         has_read = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
+            watch = tasks.create_task(self._lag.watch())
             ticker = tasks.create_task(self._close_aged_parts(until=has_read))
             try:
                 complete = await self._until_stopped(self._read_everything())
             except BaseException:
                 ticker.cancel()
+                watch.cancel()
                 with suppress(Exception):
                     await asyncio.shield(self._assembler.abandon())
                 raise
+            watch.cancel()
             has_read.set()  # a part that is being published now belongs to the manifest: no cancellation
         await self._assembler.close_all()
         if not complete:
@@ -327,7 +334,13 @@ class _Run:
         sealed = await self._finish_seal()
         if sealed.status == "complete":
             equipment.progress.last_success = sealed.finished_at
-        equipment.log.info(Event.RUN_FINISHED, **run_facts(sealed), **usage_facts(equipment.progress.usage()))
+        equipment.log.info(
+            Event.RUN_FINISHED,
+            **run_facts(sealed),
+            **usage_facts(equipment.progress.usage()),
+            loop_lag_ms=self._lag.worst_ms,
+            counted_mib=equipment.memory.most_used_bytes >> 20,
+        )
         return Outcome(self._record.run_id, sealed)
 
     async def _record_seal(
@@ -402,6 +415,7 @@ class _Run:
         while not until.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(until.wait(), AGE_CHECK_S)
+            self._equipment.memory.heed(resident_bytes())
             await self._assembler.close_aged()
             if time.monotonic() - told_at >= PROGRESS_EVERY_S:
                 told_at = time.monotonic()
@@ -459,7 +473,10 @@ class _Run:
         rows: int | None = 0
         end: UnitEnd = "failed"
         try:
-            result = await self._reader.read(unit)
+            with self._equipment.memory.hold(unit.dataset) as hold:
+                result = await self._reader.read(unit, hold)
+                end, rows = "done", result.unit.rows
+                await self._take(unit, result)
         except UnitSkipped as error:
             end = "skipped"
             self._report.skipped(unit, error)
@@ -471,9 +488,6 @@ class _Run:
         except WindowTooLarge:
             rows = None
             await self._read_halves(unit)
-        else:
-            end, rows = "done", result.unit.rows
-            await self._take(unit, result)
         finally:
             seconds = time.monotonic() - started
             self._equipment.progress.of(unit.dataset).seconds += seconds

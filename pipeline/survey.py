@@ -6,6 +6,7 @@ from datetime import datetime
 from pipeline.equipment import Equipment
 from pipeline.errors import FailReason, SkipReason, SourceRefused, UnitFailed, UnitSkipped
 from pipeline.journal import DoneUnit, RunRecord
+from pipeline.memory import Hold
 from pipeline.model import Page, Principal, PrincipalKind, Unit, Window
 from pipeline.outcomes import OutcomeReport
 from pipeline.parts import UnitResult
@@ -82,17 +83,18 @@ class Survey:
         for dataset in (USERS, GROUPS):
             if dataset in self._sources:
                 unit = Unit(dataset, self._equipment.tenant)
-                result = await self._enumerate(unit)
-                if result is not None and dataset not in done:
-                    self._report.planned([unit])
-                    await take(unit, result)
+                with self._equipment.memory.hold(dataset) as hold:
+                    result = await self._enumerate(unit, hold)
+                    if result is not None and dataset not in done:
+                        self._report.planned([unit])
+                        await take(unit, result)
         self._equipment.log.info(
             Event.DIRECTORY_READ,
             run_id=self._record.run_id,
             principals=sum(len(found) for found in self._principals.values()) - 1,  # the tenant itself is none of them
         )
 
-    async def _enumerate(self, unit: Unit) -> UnitResult | None:
+    async def _enumerate(self, unit: Unit, hold: Hold) -> UnitResult | None:
         source = self._sources[unit.dataset]
         found: dict[Principal, None] = {}
 
@@ -101,7 +103,7 @@ class Survey:
 
         result: UnitResult | None = None
         try:
-            result = await self._reader.read(unit, observe=observe)
+            result = await self._reader.read(unit, hold, observe=observe)
         except UnitFailed as error:
             guarded = error.reason is FailReason.EGRESS_GUARD  # everybody is known, only the rows must not leave
             if unit.dataset == USERS and not guarded:

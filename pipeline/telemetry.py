@@ -39,6 +39,7 @@ class Event(StrEnum):
     PART_PUBLISHED = "part_published"
     FENCE_RAISED = "fence_raised"
     PROGRESS = "progress"
+    MEMORY_SHORT = "memory_short"
     STOP_REQUESTED = "stop_requested"
     METRICS_NOT_WRITTEN = "metrics_not_written"
 
@@ -62,6 +63,8 @@ EVENTS: Mapping[Event, str] = {
     Event.FENCE_RAISED: "Microsoft refused: nobody calls in the scope before `until`. At level debug for single "
     "mailboxes and chats.",
     Event.PROGRESS: "Once a minute: how far the run has come.",
+    Event.MEMORY_SHORT: "The process alone takes so much that limits.memory_mib leaves little for rows; it is kept "
+    "less closely then.",
     Event.STOP_REQUESTED: "A signal or the deadline asks for a stop.",
     Event.METRICS_NOT_WRITTEN: "The metrics file or endpoint of telemetry could not be served; the run goes on.",
 }
@@ -71,6 +74,7 @@ KEYS: Mapping[str, str] = {
     "bytes": "size of published parts",
     "changed": "records that changed while the unit was read",
     "code": "Microsoft's error code, or our word where an answer had none",
+    "counted_mib": "most MiB of answers and rows that were held at once",
     "dataset": "the dataset",
     "dropped_keys": "keys that are not on this list and were left out of the line",
     "event": "what happened",
@@ -78,6 +82,9 @@ KEYS: Mapping[str, str] = {
     "failed": "principals' datasets that failed",
     "kind": "`run` or `backfill`",
     "level": "debug, info, warning or error",
+    "loop_lag_ms": "milliseconds the event loop was late at worst",
+    "memory_mib": "limits.memory_mib",
+    "needed_mib": "what it would take at least",
     "needs": "application permissions of which one is missing",
     "parts": "published parts",
     "planned": "units planned so far",

@@ -20,6 +20,7 @@ from config.changed_defaults import DefaultChange
 from pipeline.completeness import Method
 from pipeline.equipment import Equipment, Identity, Limits
 from pipeline.errors import UnitFailed, UnitSkipped
+from pipeline.memory import Memory
 from pipeline.model import Page, Principal, PrincipalKind, Unit
 from pipeline.ports import Preparation, RowFilter
 from pipeline.progress import Progress
@@ -165,13 +166,14 @@ class Harness:
     state_bucket: MemoryBucket = field(default_factory=MemoryBucket)
     now: datetime = NOW
     part_size_bytes: int = 128 << 20
-    largest_unit_bytes: int = 1 << 30
     changed_defaults: tuple[DefaultChange, ...] = ()
+    memory_bytes: int = 1 << 30
     profile: str = "strict"
 
     def equip(self, *, hook: Hook = no_faults) -> Equipment:
         rules = built_in_rules()
         pseudonymizer = Pseudonymizer(salt=SALT)
+        memory = Memory(self.memory_bytes)
         directory = DirectoryIndex()
         treatments = Treatments(pseudonymizer, group_original=True, holds_person=directory.holds_person)
         sources = (
@@ -195,7 +197,13 @@ class Harness:
                 rules_fingerprint="f",
                 profile=self.profile,
             )
-            return PartFormat(schema=schema, run_id=run_id, exported_at=at, sort_by=rules[dataset].time)
+            return PartFormat(
+                schema=schema,
+                run_id=run_id,
+                exported_at=at,
+                sort_by=rules[dataset].time,
+                row_group_bytes=memory.row_group_bytes,
+            )
 
         async def blocking(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             await asyncio.sleep(0)
@@ -217,7 +225,6 @@ class Harness:
             limits=Limits(
                 principals_in_flight=4,
                 units_per_principal=2,
-                largest_unit_bytes=self.largest_unit_bytes,
                 part_size_bytes=self.part_size_bytes,
                 part_max_age=timedelta(minutes=5),
                 initial_lookback=timedelta(days=30),
@@ -257,6 +264,7 @@ class Harness:
             state=MemoryStore(self.state_bucket, hook=hook),
             destination=MemoryStore(self.bucket, hook=hook),
             blocking=blocking,
+            memory=memory,
             clock=lambda: self.now,
             scope=Scope(Wanted(), NoDirectory(), forms=lambda text: iter((text,))),
             log=structlog.get_logger(),

@@ -3,12 +3,14 @@
 fetch ─ retries (tenacity, `connectors.graph.retry`)
   └─ attempt ─ admission (`connectors.graph.throttle`) ─ token (`connectors.graph.auth`)
        └─ exchange ─ aiohttp: one session, bounded in size and in time, no redirects
+  └─ decode ─ `connectors.graph.bodies`: unpacked and read on a worker thread where the body is large
 
 client-request-id, request-id: https://learn.microsoft.com/graph/best-practices-concept (checked 2026-11)
 Prefer is needed on every page: https://learn.microsoft.com/graph/outlook-immutable-id (checked 2026-11)
 """
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -20,10 +22,10 @@ from typing import Protocol, Self, TypeVar
 from uuid import uuid4
 
 import aiohttp
-from isal import isal_zlib
 from tenacity import AsyncRetrying, retry_if_exception
 from yarl import URL
 
+from connectors.graph.bodies import Body, read_body, unpacked
 from connectors.graph.budgets import Budgets
 from connectors.graph.challenge import demanded_claims
 from connectors.graph.clock import GraphClock
@@ -42,14 +44,16 @@ from connectors.graph.retry import (
 from connectors.graph.throttle import FenceTooLong, Governor
 from connectors.graph.traffic import APP_SCOPE, Traffic
 from pipeline.metering import told
+from pipeline.ports import Blocking, Scales
 
 T = TypeVar("T")
 Decode = Callable[[bytes, bool], T]
 """A body to what the caller wants of it; the flag asks for leniency. Raises Refusal on nonsense."""
 
 ERROR_BODY_BYTES = 64 * 1024  # an error says what it has to say in less
+SMALL_BODY_BYTES = 16 * 1024  # as sent; to unpack and decode it takes less than to hand it to a thread
 PRODUCT = "m365-export"
-MIB = 1 << 20
+LARGEST_BODY_BYTES = 64 << 20  # unpacked; a page of 1,000 messages without bodies has 1.3 MB
 
 
 class TokenSource(Protocol):
@@ -71,7 +75,7 @@ class HttpOptions:
     connect_s: float = 15.0
     silence_s: float = 60.0  # between two pieces of an answer
     total_s: float = 300.0  # a body that never ends
-    body_bytes: int = 64 * MIB  # after decompression; a page of 1,000 messages without bodies has 1.3 MB
+    body_bytes: int = LARGEST_BODY_BYTES
     connections: int = 128
 
 
@@ -90,7 +94,7 @@ class ClientCounters:
     """What happened so far, for progress and report."""
 
     requests: int = 0
-    bytes: int = 0  # of bodies, decompressed
+    bytes: int = 0  # of bodies, unpacked
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)  # by service and status, `none` without one
     refusals: Counter[str] = field(default_factory=Counter)  # by status and code
     unknown_codes: Counter[str] = field(default_factory=Counter)  # those the error table does not have
@@ -108,6 +112,15 @@ class Ask:
     is_resizable: bool = False  # `url` asks for as many items as `size` says at that moment
 
 
+class NoScales:
+    """Nobody weighs: memory is no concern."""
+
+    page_bytes = LARGEST_BODY_BYTES
+
+    def weigh(self, change_bytes: int) -> None:
+        """Nothing is kept."""
+
+
 class GraphClient:
     """An open line to Graph with the token of one application. Use as an async context manager."""
 
@@ -122,9 +135,13 @@ class GraphClient:
         retry: RetryPolicy | None = None,
         clock: GraphClock | None = None,
         options: HttpOptions | None = None,
+        blocking: Blocking = asyncio.to_thread,
+        scales: Scales | None = None,
     ) -> None:
+        """`blocking` runs the decoding of large bodies; `scales` are told of bytes on their way."""
         self.links = Links(graph, version=api_version)
         self.counters = ClientCounters()
+        self.scales = scales or NoScales()
         self._tokens = tokens
         self._governor = governor
         self._network = network
@@ -132,12 +149,13 @@ class GraphClient:
         self._policy = retry or RetryPolicy()
         self._clock = clock or GraphClock()
         self._options = options or HttpOptions()
+        self._blocking = blocking
+        # Pages are unpacked no faster than threads can take them on: packed they need a tenth of the memory.
+        self._decoders = asyncio.Semaphore(os.cpu_count() or 1)
         self._open = AsyncExitStack()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        # aiohttp's only switch for its decompressor is global; isal halves the time that gzip takes.
-        aiohttp.set_zlib_backend(isal_zlib)
         options = self._options
         tls = await asyncio.to_thread(self._network.tls)  # reads the certificate files
         self._session = await self._open.enter_async_context(
@@ -153,6 +171,7 @@ class GraphClient:
                 },
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
+                auto_decompress=False,  # not on the event loop: see `_decoded`
             )
         )
         return self
@@ -216,14 +235,32 @@ class GraphClient:
                     told(ask.traffic.kind, seconds=self._clock.monotonic() - sent_s)
                 self.counters.answers[service, "200"] += 1
                 admission.succeeded()
-            return decode(body, tries.is_lenient)
+            return await self._decoded(body, decode, is_lenient=tries.is_lenient)
         except Refusal as refusal:
             self.counters.refusals[str(refusal)] += 1
             if not refusal.is_known:
                 self.counters.unknown_codes[refusal.code] += 1
             raise
 
-    async def _exchange(self, ask: Ask, token: str) -> bytes:
+    async def _decoded(self, body: Body, decode: Decode[T], *, is_lenient: bool) -> T:
+        """What the caller wants of a body; on a worker thread where that takes a while."""
+
+        def work() -> tuple[T, int]:
+            text = unpacked(body, at_most=self._options.body_bytes)
+            return decode(text, is_lenient), len(text)
+
+        try:
+            if len(body.data) <= SMALL_BODY_BYTES:
+                answer, size = work()
+            else:
+                async with self._decoders:
+                    answer, size = await self._blocking(work)
+        finally:
+            self.scales.weigh(-len(body.data))
+        self.counters.bytes += size
+        return answer
+
+    async def _exchange(self, ask: Ask, token: str) -> Body:
         """Send once; the body of a 200. Every other end is a Refusal."""
         if self._session is None:
             raise RuntimeError("the client is used outside `async with`")
@@ -251,18 +288,14 @@ class GraphClient:
         except (aiohttp.ClientError, OSError):  # reset, closed, incomplete or undecodable body
             raise fault("connection_broken") from None
 
-    async def _body_of(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _body_of(self, response: aiohttp.ClientResponse) -> Body:
         headers = response.headers
         request_id = headers.get("request-id", "")
         if response.status == 200:
-            body = await _read(response, at_most=self._options.body_bytes)
-            if body is None:
-                raise fault("body_too_large", request_id=request_id)
-            self.counters.bytes += len(body)
-            return body
+            return await read_body(response, at_most=self._options.body_bytes, weigh=self.scales.weigh)
         raise classify(
             response.status,
-            await _read(response, at_most=ERROR_BODY_BYTES) or b"",
+            await _error_text(response),
             request_id=request_id,
             retry_after_s=parse_retry_after(headers.get("Retry-After"), now=self._clock.now()),
             throttle_scope=headers.get("x-ms-throttle-scope", ""),
@@ -270,13 +303,10 @@ class GraphClient:
         )
 
 
-async def _read(response: aiohttp.ClientResponse, *, at_most: int) -> bytes | None:
-    """The body, or None where it is larger than `at_most`; no more than that is ever held."""
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in response.content.iter_any():
-        size += len(piece)
-        if size > at_most:
-            return None
-        pieces.append(piece)
-    return b"".join(pieces)
+async def _error_text(response: aiohttp.ClientResponse) -> bytes:
+    """What a refusal says; nothing where that is too much or cannot be read, since its status says enough."""
+    try:
+        return unpacked(await read_body(response, at_most=ERROR_BODY_BYTES), at_most=ERROR_BODY_BYTES)
+    except Refusal:
+        response.close()  # what was not read must not be taken for the next answer
+        return b""

@@ -72,10 +72,12 @@ async def read_pages(
             if course.leaves_out(refusal):
                 yield Page(b"[]", damaged=1)
             continue
-        expected = course.first_count(count)
-        if expected is not None or not _is_empty(records):
-            yield Page(records, expected=expected)
-        course.take(records, link)
+        course.weigh(records)
+        items, page = course.count(records), Page(records, expected=course.first_count(count))
+        del records  # the page alone holds them, and can let them go
+        if items or page.expected is not None:
+            yield page
+        course.take(items, link)
         if following is None:
             return
         course.follow(following)
@@ -159,9 +161,15 @@ class _Course:
         self._is_counted = True
         return count
 
-    def take(self, records: bytes, link: str | None) -> None:
-        """Note what a page brought. Raises: Refusal, where the collection has no end."""
+    def count(self, records: bytes) -> int:
+        """How many records a page holds; where $skip cannot make use of the number, whether it holds any."""
         if _is_empty(records):
+            return 0
+        return len(_records.decode(records)) if self._request.sizes_by_header else 1
+
+    def take(self, items: int, link: str | None) -> None:
+        """Note what a page brought. Raises: Refusal, where the collection has no end."""
+        if not items:
             self._empty_pages += 1  # such a page may ask to try the same link once more
             if self._empty_pages > MOST_EMPTY_PAGES:
                 raise fault("endless_empty_pages")
@@ -170,8 +178,16 @@ class _Course:
             if link is not None and hash(link) in self._followed:
                 raise fault("repeated_next_link")
             if self._request.sizes_by_header:
-                self._passed += len(_records.decode(records))
+                self._passed += items
         self._followed.add(hash(link))
+
+    def weigh(self, records: bytes) -> None:
+        """Let the weight of a page decide how many items the next one has, where that can still be chosen.
+
+        Elsewhere that of the first page does, for the next collection.
+        """
+        if self._size is not None and (self._request.sizes_by_header or not self._followed):
+            self._size.weighed(len(records), at_most=self._client.scales.page_bytes)
 
     def follow(self, link: URL) -> None:
         """Ask for the next page."""

@@ -52,12 +52,17 @@ class UnitBudget(Patience):
 
 
 class PageSize:
-    """How many items to ask for: half after repeated failures, back to the wish after a run of successes."""
+    """How many items to ask for.
+
+    Half after repeated failures, or where a page was heavier than memory likes; back to the wish after a run of
+    successes.
+    """
 
     def __init__(self, wish: int, *, begin_with: int | None = None) -> None:
         self._wish = wish
         self._failures = 0
         self._successes = 0
+        self._may_grow = True
         self.items = min(wish, begin_with or wish)
 
     @property
@@ -76,6 +81,12 @@ class PageSize:
         before, self.items = self.items, max(1, self.items // 2)
         return self.items < before
 
+    def weighed(self, page_bytes: int, *, at_most: int) -> None:
+        """A page had so many bytes; of the next one no more than `at_most` are wanted."""
+        if page_bytes > at_most:
+            self.halve()
+        self._may_grow = 2 * page_bytes <= at_most
+
     def restore(self) -> None:
         """As wished for again: what made it small is behind us."""
         self._failures = self._successes = 0
@@ -85,7 +96,7 @@ class PageSize:
         self._failures = 0
         if self.is_reduced:
             self._successes += 1
-            if self._successes >= GROW_AFTER:
+            if self._successes >= GROW_AFTER and self._may_grow:
                 self._successes = 0
                 self.items = min(self._wish, self.items * 2)
 

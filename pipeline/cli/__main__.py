@@ -1,5 +1,5 @@
 """`python -m pipeline.cli`, for where the console script is not on the path."""
 
-from pipeline.cli.main import main
+from pipeline.cli import main
 
 main()

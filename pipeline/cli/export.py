@@ -11,6 +11,7 @@ from typing import TypeVar
 from config.instants import parse_duration, parse_instant
 from config.model import CONNECTOR_NAMES, ConnectorName, Settings
 from config.secrets import SecretReader
+from pipeline import process
 from pipeline.app import equip, pacing_of, tool_version, utc_now
 from pipeline.cli.console import Globals, out, quiet_pipe
 from pipeline.cli.display import live_progress
@@ -180,6 +181,7 @@ async def _work(
         async with metrics_published(settings.telemetry, progress, log=log, version=tool_version()):
             try:
                 async with equipped as equipment:
+                    process.loaded()
                     if settings.telemetry.is_asked_for:
                         progress.last_success = await last_success(equipment.state, request.kind)
                     outcomes = await export(equipment, request)

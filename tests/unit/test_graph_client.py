@@ -30,6 +30,17 @@ async def _fetch(graph: ScriptedGraph, *, traffic: Traffic = TRAFFIC, prefer: tu
     return await graph.client.fetch(ask, decode=_text, budget=graph.client.budget())
 
 
+class _Scales:
+    """Adds up."""
+
+    page_bytes = 1 << 20
+    held = most = 0
+
+    def weigh(self, change_bytes: int) -> None:
+        self.held += change_bytes
+        self.most = max(self.most, self.held)
+
+
 async def _refused(graph: ScriptedGraph) -> Refusal:
     with pytest.raises(Refusal) as refused:
         await _fetch(graph)
@@ -177,6 +188,23 @@ async def test_broken_connections_are_retried() -> None:
         assert await _fetch(graph) == b"{}"
         assert set(graph.client.counters.refusals) == {"no answer connection_broken"}
         assert ("outlook", "none") in graph.client.counters.answers
+
+
+async def test_a_body_of_several_gzip_members_is_one() -> None:
+    """As the format allows; and every byte that was weighed on its way is given back."""
+    sent = _raw(gzip.compress(b'{"value":[') + gzip.compress(b"1]}"), **{"Content-Encoding": "gzip"})
+    scales = _Scales()
+    async with scripted_graph(sent) as graph:
+        graph.client.scales = scales
+        assert await _fetch(graph) == b'{"value":[1]}'
+    assert scales.most > 0
+    assert scales.held == 0
+
+
+async def test_a_packing_nobody_asked_for_is_a_broken_answer() -> None:
+    """We ask for gzip or nothing; what else comes is not guessed at."""
+    async with scripted_graph(_raw(b"{}", **{"Content-Encoding": "br"})) as graph:
+        assert (await _refused(graph)).code == "connection_broken"
 
 
 async def test_damaged_gzip_is_retried() -> None:

@@ -12,7 +12,9 @@ import pytest
 
 from pipeline.completeness import Method
 from pipeline.errors import FailReason, UnitFailed
+from pipeline.memory import Memory
 from pipeline.model import Page, Principal, RunKind, Unit
+from pipeline.parts import UnitResult
 from pipeline.reading import BATCH_BYTES, UnitReader
 from pipeline.run import Request, export
 from pipeline.sanitize.columnar import ColumnarSanitizer
@@ -334,7 +336,7 @@ async def test_users_are_read_again_when_a_name_was_learnt_after_its_use() -> No
         [{"id": f"{GUID}2", "displayName": "Zoe Lindqvist", "department": "Sales"}],
     ]
     source = _Pages(pages)
-    result = await _reader(source).read(Unit("entra_users", Principal.tenant("t")))
+    result = await _read(source, Unit("entra_users", Principal.tenant("t")))
     assert result.rows["department"].to_pylist() == [None, "Sales"]
     assert source.readings == 2
 
@@ -343,7 +345,7 @@ async def test_a_leak_that_reading_again_does_not_cure_fails() -> None:
     """The second reading is the last one when it teaches nothing new."""
     source = _Pages([[{"id": f"{GUID}1", "usageLocation": "Zoe Lindqvist", "displayName": "Zoe Lindqvist"}]])
     with pytest.raises(UnitFailed, match=r"entra_users\.usageLocation: name") as caught:
-        await _reader(source).read(Unit("entra_users", Principal.tenant("t")))
+        await _read(source, Unit("entra_users", Principal.tenant("t")))
     assert caught.value.reason is FailReason.EGRESS_GUARD
     assert source.readings == 2
 
@@ -379,7 +381,13 @@ class _Pages:
             yield Page(msgspec.json.encode(page))
 
 
-def _reader(source: Any) -> UnitReader:
+async def _read(source: Any, unit: Unit) -> UnitResult:
+    memory = Memory(1 << 30)
+    with memory.hold(unit.dataset) as hold:
+        return await _reader(source, memory).read(unit, hold)
+
+
+def _reader(source: Any, memory: Memory) -> UnitReader:
     people = DirectoryIndex()
     rules = built_in_rules()["entra_users"]
     treatments = Treatments(Pseudonymizer(salt="salt"), group_original=True, holds_person=people.holds_person)
@@ -396,5 +404,5 @@ def _reader(source: Any) -> UnitReader:
         pseudonym=lambda principal: principal.id,
         owner=lambda _dataset, _principal: None,
         blocking=blocking,
-        largest_unit_bytes=1 << 30,
+        memory=memory,
     )

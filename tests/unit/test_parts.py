@@ -9,6 +9,7 @@ import pytest
 from pipeline.errors import StoreUnavailable
 from pipeline.journal import DoneUnit, Journal, RunRecord
 from pipeline.lease import hold
+from pipeline.memory import Memory
 from pipeline.model import RunKind
 from pipeline.parts import PartAssembler, UnitResult
 from pipeline.ports import PartSummary
@@ -34,12 +35,15 @@ class LineEncoder:
 
     def __init__(self) -> None:
         self.size = 0
+        self.held_bytes = 0
 
     def append(self, rows: Any, *, owner: str | None) -> bytes:
         self.size += len(rows)
+        self.held_bytes += len(rows)
         return bytes(rows)
 
     def finish(self) -> tuple[bytes, PartSummary]:
+        self.held_bytes = 0
         return b"end", PartSummary(rows=self.size, bytes=self.size, sha256="", min_time=None, max_time=None)
 
 
@@ -48,17 +52,22 @@ async def at_once(function: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def unit(principal: str, rows: bytes) -> UnitResult:
-    return UnitResult(dataset="mail_messages", unit=DoneUnit(principal, None, None, len(rows)), owner=None, rows=rows)
+    return UnitResult(
+        dataset="mail_messages", unit=DoneUnit(principal, None, None, len(rows)), owner=None, rows=memoryview(rows)
+    )
 
 
-async def assembled(state: MemoryStore, destination: MemoryStore, journal: Journal) -> PartAssembler:
+async def assembled(
+    state: MemoryStore, destination: MemoryStore, journal: Journal, *, memory: Memory | None = None
+) -> PartAssembler:
     return PartAssembler(
         journal=journal,
         destination=destination,
         encoder=lambda dataset: LineEncoder(),
         blocking=at_once,
+        memory=memory or Memory(1 << 20),
         clock=lambda: NOW,
-        part_size_bytes=100,
+        part_size_bytes=100 if memory is None else 1_000,
         part_max_age=timedelta(minutes=5),
     )
 
@@ -108,3 +117,16 @@ async def test_a_part_to_which_adding_broke_off_is_never_published(when: str, is
 
     assert destination.bucket.objects == {}
     assert journal.entries == []
+
+
+async def test_a_part_that_holds_too_much_is_closed_early() -> None:
+    """Where memory is tight the largest open part is published before its time, and its account is empty."""
+    state, destination, memory = MemoryStore(), MemoryStore(), Memory(1_000)
+    async with hold(state, RunKind.RUN, clock=lambda: NOW) as lease:
+        assembler = await assembled(state, destination, Journal(state, RECORD, lease), memory=memory)
+        await assembler.add(unit("a", b"x" * 40))
+        assert not destination.bucket.objects
+        memory.charge_units(400)
+        await assembler.add(unit("b", b"y" * 300))
+    assert list(destination.bucket.objects.values()) == [b"x" * 40 + b"y" * 300 + b"end"]
+    assert memory.used_bytes == 400

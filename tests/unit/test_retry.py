@@ -8,6 +8,7 @@ from tenacity import RetryCallState
 from connectors.graph.clock import GraphClock
 from connectors.graph.errors import BANDWIDTH_PAUSE_S, BUSY_STORE_PAUSE_S, Refusal, classify, fault
 from connectors.graph.retry import (
+    GROW_AFTER,
     LONGEST_HEADER_S,
     PageSize,
     RetryPolicy,
@@ -206,3 +207,17 @@ def test_other_failures_do_not_shrink_the_page() -> None:
     for _ in range(5):
         tries.again(classify(500, b""))
     assert size.items == 8
+
+
+def test_a_page_that_weighs_too_much_halves_the_next() -> None:
+    """It grows back when twice as much would fit, and not before."""
+    size = PageSize(1_000)
+    size.weighed(900, at_most=500)
+    assert size.items == 500
+    size.weighed(450, at_most=500)
+    for _ in range(2 * GROW_AFTER):
+        size.succeeded()
+    assert size.items == 500
+    size.weighed(200, at_most=500)
+    size.succeeded()
+    assert size.items == 1_000

@@ -115,7 +115,7 @@ async def test_a_failed_oldest_window_holds_the_watermark_back() -> None:
 
 async def test_a_window_that_is_too_large_is_divided() -> None:
     """Halves are units of their own; nothing is lost and nothing doubled."""
-    harness = Harness(SmallTenant.with_mail(users=1, messages=40), largest_unit_bytes=4_000)
+    harness = Harness(SmallTenant.with_mail(users=1, messages=40), memory_bytes=24_000)
 
     manifest = await run_once(harness)
 

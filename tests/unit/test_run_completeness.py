@@ -136,7 +136,7 @@ async def test_an_interrupted_run_keeps_what_it_found() -> None:
 
 async def test_each_half_of_a_divided_window_is_counted_for_itself() -> None:
     """The counts of the halves add up to the whole."""
-    harness = Harness(SmallTenant.with_mail(users=1, messages=40), largest_unit_bytes=4_000)
+    harness = Harness(SmallTenant.with_mail(users=1, messages=40), memory_bytes=24_000)
     manifest = await run_once(harness)
     assert manifest.datasets[MAIL].units.done > 15
     assert manifest.datasets[MAIL].completeness == Completeness(Method.COUNT, 40, 40)

@@ -53,6 +53,11 @@ class GcsUpload:
         token = Token(self._session.url, self._identity, self._sent, bytes(self._held), self._crc32c)
         return msgspec.json.encode(token).decode()
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes written that the store does not have yet."""
+        return len(self._held)
+
     async def write(self, data: bytes) -> None:
         """Append `data`; whole chunks are sent."""
         if self._sealed:

@@ -89,6 +89,11 @@ class LocalUpload:
             file = io.FileIO(staged, "wb")
             return cls(folder, pool, key, f"{staged.name.rpartition('@')[2]}-{os.fstat(file.fileno()).st_ino}", file)
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes written that the store does not have yet."""
+        return 0
+
     async def write(self, data: bytes) -> None:
         """Append `data`."""
         await self._run(lambda: write_all(self._open_file().fileno(), data), CALL_DEADLINE_S)

@@ -67,6 +67,11 @@ class MultipartUpload:
         """Names this upload to a later process, once it is sealed."""
         return msgspec.json.encode(msgspec.structs.replace(self._begun, etags=tuple(self._etags))).decode()
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes written that the store does not have yet."""
+        return len(self._held)
+
     async def write(self, data: bytes) -> None:
         """Append `data`; what fills a part is sent."""
         if self._sealed:

@@ -77,6 +77,11 @@ class SingleUpload:
         """Names this upload to a later process, once it is sealed."""
         return msgspec.json.encode(self._token).decode()
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes written that are in memory: the rest is in a file."""
+        return min(self._size, SPOOL_BYTES)
+
     async def write(self, data: bytes) -> None:
         """Append `data`."""
         if self._sealed:
