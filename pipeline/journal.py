@@ -30,12 +30,13 @@ Keys of an open run, below `open/<kind>/<run_id>/`:
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 
 import msgspec
 
 from pipeline.completeness import Finding
-from pipeline.errors import LeaseLost
+from pipeline.errors import LeaseLost, StoreRefused, StoreUnavailable
 from pipeline.field_counts import FieldCounts
 from pipeline.lease import Lease
 from pipeline.model import RunKind, Window
@@ -145,7 +146,12 @@ class Journal:
         upload = await destination.begin(path)
         self._begun += 1
         key = f"{self._root}/uploads/{self._attempt:04d}-{self._begun:05d}"
-        await self._state.create(key, msgspec.json.encode(_BegunUpload(path=path, token=upload.token)))
+        try:
+            await self._state.create(key, msgspec.json.encode(_BegunUpload(path=path, token=upload.token)))
+        except BaseException:  # a cancellation too: nobody may know its name now
+            with suppress(StoreRefused, StoreUnavailable):
+                await upload.abort()
+            raise
         self._unended[path] = key
         return upload
 
