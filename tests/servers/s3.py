@@ -24,8 +24,9 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 Operation = Literal[
     "put", "get", "head", "delete", "list", "begin", "part", "complete", "abort", "other"
 ]  # fmt: skip
-Fault = Literal["fail", "lose", "deny", "conflict"]
-"""Before it takes effect: an internal error, a denial, a conflict. After: the answer is lost (an internal error)."""
+Fault = Literal["fail", "lose", "deny", "conflict", "expire", "vanish"]
+"""Before it takes effect: an internal error, a denial, a conflict, credentials that are over, a bucket that is gone.
+After: the answer is lost (an internal error)."""
 
 StartResponse = Callable[..., Any]
 _UPLOAD_ID = re.compile(rb"<UploadId>([^<]+)</UploadId>")
@@ -39,7 +40,7 @@ class Dialect:
     ignores_multipart_condition: bool = False
     drops_refused_uploads: bool = False
     forbids: frozenset[Operation] = frozenset()
-    keys_per_listing: int = 1000
+    keys_per_listing: int | None = None  # as many as the server gives by itself; asking for fewer breaks signatures
     recompletion: Literal["repeats", "gone", "taken"] = "repeats"
     fault: Callable[[Operation, str], Fault | None] = lambda operation, key: None
     seen: list[Operation] = field(default_factory=list)
@@ -76,7 +77,7 @@ class StrictFront:
             if dialect.ignores_conditions or (operation == "complete" and dialect.ignores_multipart_condition):
                 environ.pop("HTTP_IF_NONE_MATCH", None)
                 environ.pop("HTTP_IF_MATCH", None)
-            if operation == "list":
+            if operation == "list" and dialect.keys_per_listing is not None:
                 environ["QUERY_STRING"] += f"&max-keys={dialect.keys_per_listing}"
             status, headers, content = self._call(environ)
             self._remember(operation, upload, status, content)
@@ -116,6 +117,8 @@ _FAULTS = {
     "fail": ("503 Slow Down", "SlowDown"),
     "deny": ("403 Forbidden", "AccessDenied"),
     "conflict": ("409 Conflict", "ConditionalRequestConflict"),
+    "expire": ("400 Bad Request", "ExpiredToken"),
+    "vanish": ("404 Not Found", "NoSuchBucket"),
 }
 
 

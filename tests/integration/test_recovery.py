@@ -1,0 +1,161 @@
+"""What a run may lose besides its life: the machine, the bucket, the disk, the network, its lease."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+
+from tests.integration.doomed import Fate, ended
+from tests.integration.ground import Folders, operator, s3_ground, seen
+from tests.integration.test_deaths import CONNECTORS, RUN, scene
+from tests.servers.s3 import Dialect, Fault, Operation
+
+WRITES: frozenset[Operation] = frozenset({"put", "begin", "part", "complete", "abort"})
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+async def test_another_machine_waits_for_the_lease_and_continues_from_the_bucket_alone(tmp_path: Path) -> None:
+    """Exit 6 with since when and until when, as long as the lost machine may live; then its run goes on."""
+    with s3_ground(tmp_path) as s3:
+        async with scene(tmp_path, s3, users=2) as here:
+            lost = operator(tmp_path / "lost", here.emulator, s3, keys=CONNECTORS)
+            fate = Fate(signal.SIGKILL, at_step="after publish mail_messages/")
+            assert await lost.call(*RUN, fate=fate) == -signal.SIGKILL
+            (begun,) = (await seen(s3, "lost")).runs
+            lease = json.loads(s3.state("lost")["leases/run.json"])
+            lease["holder"] |= {"host": "lost-machine", "machine": "another boot of another machine"}
+            s3.put_state("lost", "leases/run.json", json.dumps(lease).encode())
+
+            other = operator(tmp_path / "other", here.emulator, s3, place="lost", keys=CONNECTORS)
+            assert await other.call(*RUN) == 6
+            since, until = re.findall(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", other.log())
+            assert since[:19] == lease["since"][:19]
+            assert until[:19] == lease["until"][:19]
+            assert "lost-machine" in other.log()
+
+            s3.put_state("lost", "leases/run.json", json.dumps(lease | {"until": lease["since"]}).encode())
+            assert await other.call(*RUN) == 0, other.log()
+            assert (await seen(s3, "lost")).rows == here.expected
+            assert (await seen(s3, "lost")).runs == {begun}
+
+
+async def test_a_process_that_wakes_without_its_lease_publishes_nothing_more(tmp_path: Path) -> None:
+    """Stopped by the kernel in the middle of a part; another run has finished the work when it goes on: exit 6."""
+    ground = Folders(tmp_path)
+    async with scene(tmp_path, ground, users=2) as here:
+        sleeper = operator(tmp_path / "shared", here.emulator, ground, keys=CONNECTORS)
+        fate = Fate(signal.SIGSTOP, at_step="before publish mail_messages/", lease_s=3)
+        process = sleeper.start(*RUN, fate=fate)
+        other = operator(tmp_path / "other", here.emulator, ground, place="shared", keys=CONNECTORS)
+        await until_asleep(process)
+        async with asyncio.timeout(60):
+            while (code := await other.call(*RUN)) == 6:
+                pass  # the lease lasts a little yet
+        assert code == 0, other.log()
+        assert (await seen(ground, "shared")).rows == here.expected
+        visible = ground.visible("shared")
+
+        wake(process)
+        assert await ended(process) == 6, sleeper.log()
+
+        assert ground.visible("shared") == visible
+        assert await other.call(*RUN) == 0
+
+
+async def test_a_full_disk_is_told_and_continued(tmp_path: Path) -> None:
+    """Exit 3 with what to do; what was published stays, and once there is room the run goes on."""
+    ground = Folders(tmp_path)
+    async with scene(tmp_path, ground, users=2) as here:
+        someone = operator(tmp_path / "full", here.emulator, ground, keys=CONNECTORS)
+        assert await someone.call(*RUN, fate=Fate(disk_bytes=60_000)) == 3
+        assert "no space left; free some, the next run continues" in someone.log()
+        (begun,) = (await seen(ground, "full")).runs
+        before = {key for key in ground.visible("full") if key.endswith(".parquet")}
+
+        assert await someone.call(*RUN) == 0, someone.log()
+        assert (await seen(ground, "full")).rows == here.expected
+        assert before <= set(ground.visible("full"))
+        assert (await seen(ground, "full")).runs == {begun}
+
+
+@pytest.mark.parametrize(
+    ("fault", "operations", "advice"),
+    [
+        ("deny", WRITES, "allow s3:PutObject and s3:AbortMultipartUpload"),
+        ("expire", None, "the credentials are not valid there, or no longer; renew them"),
+        ("vanish", None, "the bucket does not exist; create it or correct its name"),
+        ("fail", None, "S3 fails for now"),
+    ],
+)
+async def test_a_bucket_that_is_lost_half_way(
+    tmp_path: Path, fault: Fault, operations: frozenset[Operation] | None, advice: str
+) -> None:
+    """Exit 3 and what to do; once it is back the run goes on, `verify` passes on all."""
+    with s3_ground(tmp_path) as s3:
+        async with scene(tmp_path, s3, users=2) as here:
+            someone = operator(tmp_path / "half", here.emulator, s3, keys=CONNECTORS)
+            published = 0
+
+            def lost_after_three_parts(operation: Operation, key: str) -> Fault | None:
+                nonlocal published
+                if published >= 3 and (operations is None or operation in operations):
+                    return fault
+                published += operation == "complete" and key.endswith(".parquet")
+                return None
+
+            s3.front.dialect = Dialect(fault=lost_after_three_parts)
+            assert await someone.call(*RUN) == 3, someone.log()
+            assert advice in someone.log()
+            assert "What was published so far stays valid" in someone.log()
+            s3.front.dialect = Dialect()
+            before = s3.visible("half")
+            assert len([key for key in before if key.endswith(".parquet")]) == 3
+
+            assert await someone.call(*RUN) == 0, someone.log()
+            assert before.items() <= s3.visible("half").items()
+            assert (await seen(s3, "half")).rows == here.expected
+            assert await someone.call("verify") == 0, someone.log()
+
+
+async def test_a_second_run_of_the_kind_is_turned_away_at_once(tmp_path: Path) -> None:
+    """While the first is at work: exit 6, since when and until when, and nothing of the first is touched."""
+    ground = Folders(tmp_path)
+    async with scene(tmp_path, ground, users=2) as here:
+        first = operator(tmp_path / "busy", here.emulator, ground, keys=CONNECTORS)
+        process = first.start(*RUN, fate=Fate(signal.SIGSTOP, at_step="before publish mail_messages/"))
+        second = operator(tmp_path / "second", here.emulator, ground, place="busy", keys=CONNECTORS)
+        await until_asleep(process)
+        here.emulator.counters.reset()
+
+        assert await second.call(*RUN) == 6
+        assert re.search(r"another run holds the lease: .+, since 20\S+Z, until 20\S+Z", second.log())
+        assert second.steps() == []
+        assert not here.emulator.counters.max_in_flight
+
+        wake(process)
+        assert await ended(process) == 0, first.log()
+        assert (await seen(ground, "busy")).rows == here.expected
+
+
+async def until_asleep(process: BaseProcess) -> None:
+    """The kernel has stopped it."""
+    assert process.pid is not None
+    async with asyncio.timeout(60):
+        await asyncio.to_thread(_wait_until_stopped, process.pid)
+
+
+def _wait_until_stopped(pid: int) -> None:
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.02)
+
+
+def wake(process: BaseProcess) -> None:
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGCONT)
