@@ -28,8 +28,11 @@ def ceph_server(authority: trustme.CA) -> Iterator[str]:
         authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(folder / "tls.pem"))
         port = _free_ports()
         try:
-            subprocess.run([_SCRIPT, "start", folder, str(port), folder / "tls.pem"], check=True, timeout=120)
+            subprocess.run([_SCRIPT, "start", folder, str(port), folder / "tls.pem"], check=True, timeout=300)
             yield f"https://127.0.0.1:{port}"
+        except subprocess.CalledProcessError as error:
+            error.add_note((folder / "start.log").read_text(errors="replace")[-2000:])  # it goes with the folder
+            raise
         finally:
             subprocess.run([_SCRIPT, "stop", folder], check=False, timeout=60)
 
