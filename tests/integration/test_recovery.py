@@ -16,8 +16,6 @@ from tests.integration.ground import Folders, operator, s3_ground, seen
 from tests.integration.test_deaths import CONNECTORS, RUN, scene
 from tests.servers.s3 import Dialect, Fault, Operation
 
-WRITES: frozenset[Operation] = frozenset({"put", "begin", "part", "complete", "abort"})
-
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -86,17 +84,14 @@ async def test_a_full_disk_is_told_and_continued(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "operations", "advice"),
+    ("fault", "advice"),
     [
-        ("deny", WRITES, "allow s3:PutObject and s3:AbortMultipartUpload"),
-        ("expire", None, "the credentials are not valid there, or no longer; renew them"),
-        ("vanish", None, "the bucket does not exist; create it or correct its name"),
-        ("fail", None, "S3 fails for now"),
+        ("expire", "the credentials are not valid there, or no longer; renew them"),
+        ("vanish", "the bucket does not exist; create it or correct its name"),
+        ("fail", "S3 fails for now"),
     ],
 )
-async def test_a_bucket_that_is_lost_half_way(
-    tmp_path: Path, fault: Fault, operations: frozenset[Operation] | None, advice: str
-) -> None:
+async def test_a_bucket_that_is_lost_half_way(tmp_path: Path, fault: Fault, advice: str) -> None:
     """Exit 3 and what to do; once it is back the run goes on, `verify` passes on all."""
     with s3_ground(tmp_path) as s3:
         async with scene(tmp_path, s3, users=2) as here:
@@ -105,9 +100,9 @@ async def test_a_bucket_that_is_lost_half_way(
 
             def lost_after_three_parts(operation: Operation, key: str) -> Fault | None:
                 nonlocal published
-                if published >= 3 and (operations is None or operation in operations):
+                if published >= 3:
                     return fault
-                published += operation == "complete" and key.endswith(".parquet")
+                published += operation in {"put", "complete"} and key.endswith(".parquet")
                 return None
 
             s3.front.dialect = Dialect(fault=lost_after_three_parts)
@@ -116,10 +111,8 @@ async def test_a_bucket_that_is_lost_half_way(
             assert "What was published so far stays valid" in someone.log()
             s3.front.dialect = Dialect()
             before = s3.visible("half")
-            assert len([key for key in before if key.endswith(".parquet")]) == 3
-
             assert await someone.call(*RUN) == 0, someone.log()
-            assert before.items() <= s3.visible("half").items()
+            assert before.items() < s3.visible("half").items()
             assert (await seen(s3, "half")).rows == here.expected
             assert await someone.call("verify") == 0, someone.log()
 
