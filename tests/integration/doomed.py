@@ -114,6 +114,10 @@ class WatchedUpload:
     def token(self) -> str:
         return self.upload.token
 
+    @property
+    def held_bytes(self) -> int:
+        return self.upload.held_bytes
+
     async def write(self, data: bytes) -> None:
         async with self.doom.around("write", self.key):
             await self.upload.write(data)
