@@ -29,7 +29,7 @@ ASSERTION_AUDIENCE = "api://AzureADTokenExchange"
 PART_SIZE_BYTES = 128 * 1024 * 1024
 PART_MAX_AGE = timedelta(minutes=5)  # bounds what a crash makes the next run read again
 
-MEMORY_MIB = 300  # bytes on their way from socket to Parquet, beside what the process itself takes
+MEMORY_MIB = 300  # of the whole process: some 130 it takes by itself, the rest is for what is under way
 MAILBOXES_IN_FLIGHT = 32  # where the throttle starts from: it lowers and raises the number by what Graph answers
 
 # Outlook refuses a fifth concurrent request of one application to one mailbox.

@@ -264,7 +264,7 @@ class Limits(Group):
     """What a run may use."""
 
     memory_mib: Count = defaults.MEMORY_MIB
-    """Bytes under way from socket to Parquet, in MiB."""
+    """Resident memory of the whole process, in MiB."""
     mailboxes_in_flight: Count = defaults.MAILBOXES_IN_FLIGHT
     """Mailboxes read at the same time."""
     per_mailbox_in_flight: Annotated[Count, Field(le=defaults.PER_MAILBOX_IN_FLIGHT_MAX)] = (

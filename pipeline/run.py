@@ -16,7 +16,6 @@ from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from pipeline.comparability import check_comparable
@@ -186,7 +185,8 @@ async def _take_up(equipment: Equipment, record: RunRecord, wanted: RunRecord, l
 def _same_work(record: RunRecord, wanted: RunRecord) -> bool:
     """Whether an interrupted run can be continued: the same range and the same meaning of its rows.
 
-    A `run` is continued with the end it had; a `backfill` has to be the same range.
+    A `run` is continued with the end it had; a `backfill` has to be the same range, where an end that was still to
+    come when it began means up to then.
     """
     meaning = [
         (each.connectors, each.profile, each.scope, each.rules_fingerprint, each.salt_fingerprint)
@@ -194,7 +194,8 @@ def _same_work(record: RunRecord, wanted: RunRecord) -> bool:
     ]
     if meaning[0] != meaning[1]:
         return False
-    return record.kind is RunKind.RUN or (record.since, record.until) == (wanted.since, wanted.until)
+    range_ = (wanted.since, min(wanted.until, record.started_at))
+    return record.kind is RunKind.RUN or (record.since, record.until) == range_
 
 
 def _is_behind(outcome: Outcome, wanted: RunRecord) -> bool:
@@ -263,6 +264,7 @@ class _Run:
         self._equipment = equipment
         self._journal = journal
         self._lease = lease
+        self._is_bound = False
         self._record = journal.record
         self._tally = Tally()
         self._chronicle = Chronicle(clock=equipment.clock, pseudonym=equipment.pseudonym, waits=equipment.waits)
@@ -282,7 +284,7 @@ class _Run:
             clock=equipment.clock,
             part_size_bytes=equipment.limits.part_size_bytes,
             part_max_age=equipment.limits.part_max_age,
-            before_publishing=partial(self._lessons.keep, journal.remember),
+            before_publishing=self._before_publishing,
             published=self._report.published,
         )
         self._scheduler = Scheduler(
@@ -290,6 +292,13 @@ class _Run:
             per_principal=equipment.limits.units_per_principal,
             stop=equipment.stop,
         )
+
+    async def _before_publishing(self) -> None:
+        """From the first part on this state belongs to this tenant and this destination."""
+        if not self._is_bound:
+            await self._equipment.state.create("binding", _binding(self._equipment))
+            self._is_bound = True
+        await self._lessons.keep(self._journal.remember)
 
     async def finish(self) -> Outcome:
         """Read what is left, publish it, seal. Interrupted: publish what is whole and leave the journal open."""

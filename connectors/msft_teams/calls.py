@@ -196,7 +196,7 @@ class RecordReader:
         if link != NULL:
             since = msgspec.json.decode(link, type=str)
             pages = read_pages(self._client, request, budget=budget, size=None, since=since)
-            record[relation] = _joined([bytes(record[relation]), *[page.records async for page in pages]])
+            record[relation] = _joined([bytes(record.get(relation, b"[]")), *[page.records async for page in pages]])
         return record
 
 
@@ -269,8 +269,9 @@ def _next_midnight(instant: datetime) -> datetime:
 
 
 def _joined(pages: Sequence[bytes]) -> msgspec.Raw:
-    """Several JSON arrays, none of them empty, as one."""
-    return msgspec.Raw(b"[" + b",".join(page.strip()[1:-1] for page in pages) + b"]")
+    """Several JSON arrays as one."""
+    insides = [page.strip()[1:-1].strip() for page in pages]
+    return msgspec.Raw(b"[" + b",".join(inside for inside in insides if inside) + b"]")
 
 
 # --- Who took part in a call, as far as scope has to know -----------------------------------------------------

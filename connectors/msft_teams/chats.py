@@ -26,6 +26,7 @@ Neither endpoint supports $select.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from random import Random
@@ -64,7 +65,8 @@ LIST_SLOW_AFTER_S = 5.0  # somebody else's list is begun beside one that takes l
 READERS = 8  # chats of one user whose members or messages are read at the same time
 PREVIEW = "lastMessagePreview"  # comes only when it is expanded
 MODIFIED = "lastModifiedDateTime"
-UNREADABLE = frozenset({End.ITEM_GONE, End.MAYBE_GONE, End.FORBIDDEN, End.OUT_OF_POLICY, End.DELETED})
+REFUSED = frozenset({End.FORBIDDEN, End.OUT_OF_POLICY})  # a chat of another tenant, or all for want of permission
+UNREADABLE = REFUSED | {End.ITEM_GONE, End.MAYBE_GONE, End.DELETED}
 
 
 class Chats:
@@ -288,16 +290,30 @@ class MessageSource(GraphSource):
             else:
                 self._export.answered()
                 return
-        async for page in self._one_by_one(unit, reading):
+        answers: Counter[End | None] = Counter()  # of the chats; None: its messages
+        async for page in self._one_by_one(unit, reading, answers):
             yield page
         if refused is not None:
-            self._export.replaced(refused)
+            self._judge(refused, answers)
 
-    async def _one_by_one(self, unit: Unit, reading: Reading) -> AsyncIterator[Page]:
+    def _judge(self, refused: Refusal, answers: Counter[End | None]) -> None:
+        """Whether chats could be read one by one where the export function was refused.
+
+        Raises:
+            UnitFailed: neither way is open, so nothing shows that there are no messages.
+        """
+        if answers[None]:
+            self._export.replaced(refused)
+        elif answers.keys() & REFUSED:
+            raise UnitFailed(FailReason.PERMISSION, code=refused.code, request_id=refused.request_id)
+
+    async def _one_by_one(self, unit: Unit, reading: Reading, answers: Counter[End | None]) -> AsyncIterator[Page]:
         roster, user_id = self._rota.roster, unit.principal.id
 
         async def messages(chat: ListedChat) -> list[Page]:
-            return await self._changed_messages(chat.id, unit, reading)
+            pages, end = await self._changed_messages(chat.id, unit, reading)
+            answers[end] += 1
+            return pages
 
         async for page in self.answers(_chat_list(user_id), reading):
             own = [chat for chat in typed(page, _listed_chats) if roster.reads(user_id, chat.id)]
@@ -306,8 +322,8 @@ class MessageSource(GraphSource):
                     for each in pages:
                         yield each
 
-    async def _changed_messages(self, chat_id: str, unit: Unit, reading: Reading) -> list[Page]:
-        """The pages of one chat down to the first message that changed before the window."""
+    async def _changed_messages(self, chat_id: str, unit: Unit, reading: Reading) -> tuple[list[Page], End | None]:
+        """The pages of one chat down to the first message that changed before the window; why it cannot be read."""
         request = Request(
             path=segments("chats", chat_id, "messages"),
             query={
@@ -328,7 +344,8 @@ class MessageSource(GraphSource):
         except Refusal as refusal:
             if refusal.row.end not in UNREADABLE:
                 raise
-        return pages
+            return pages, refusal.row.end
+        return pages, None
 
 
 def _chat_list(user_id: str, *, expand: str = "") -> Request:

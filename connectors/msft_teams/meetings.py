@@ -24,6 +24,7 @@ Both need an application access policy of Teams that covers the organizer; witho
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Annotated, Any
@@ -148,7 +149,7 @@ class MeetingSource(GraphSource):
     async def read(self, unit: Unit, reading: Reading) -> AsyncIterator[Page]:
         """As `GraphSource.read`, a page for each meeting."""
         for page in await self._finder.of(unit.principal.id, reading.budget):
-            yield page
+            yield replace(page)  # whoever reads lets go of it, and the reports need it still
 
 
 class ReportSource(GraphSource):

@@ -64,3 +64,18 @@ async def test_one_refused_user_is_not_taken_for_a_refused_tenant(open_site: Ope
     assert true_messages(site, SETTLED - LOOKBACK, SETTLED) == exported(site)
     requests = site.emulator.counters.requests
     assert 0 < requests["chatMessages"] <= 2 * len(site.tenant.truth.chat_ids(odd))
+
+
+async def test_a_tenant_that_refuses_both_ways_is_not_taken_for_an_empty_one(open_site: OpenSite) -> None:
+    """Neither the export function nor a single chat may be read: a failure, and the watermark stays."""
+    refused = [Fault(kind=kind, status=403, code="Forbidden") for kind in ("getAllMessages", "chatMessages")]
+    site = await open_site(keys=KEYS, users=8, faults=Faults(refused))
+    first = await site.run()
+    assert first.status == "partial"
+    assert {(line.dataset, line.reason) for line in first.failed} == {("teams_chat_messages", "permission")}
+
+    site.emulator.faults.replace([])
+    site.tenant.clock.advance(DAY)
+    second = await site.run()
+    assert second.status == "complete"
+    assert true_messages(site, SETTLED - LOOKBACK, SETTLED + DAY) == exported(site, second.run_id)

@@ -1,11 +1,20 @@
 """The run over a small tenant in memory: what it writes, how it goes on, what it leaves out and why."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from pipeline.errors import ConfigurationError, FailReason, LeaseHeld, SkipReason, UnitFailed, UnitSkipped
+from pipeline.errors import (
+    ConfigurationError,
+    FailReason,
+    LeaseHeld,
+    SkipReason,
+    StoreUnavailable,
+    UnitFailed,
+    UnitSkipped,
+)
 from pipeline.history import summarise
 from pipeline.lease import hold
 from pipeline.manifest import Manifest, decode_manifest
@@ -172,6 +181,43 @@ async def test_a_stop_leaves_an_open_run_that_the_next_command_continues() -> No
     assert harness.message_tokens() == {row["id"] for row in harness.rows("mail_messages")}
     assert set(harness.keys("mail_messages").values()) == {1}
     assert manifest.status == "complete"
+
+
+async def test_an_open_run_belongs_to_its_destination() -> None:
+    """From the first part on: another destination is refused, although nothing is sealed yet."""
+    harness = Harness(SmallTenant.with_mail(users=2, messages=3), part_size_bytes=1)
+
+    async def break_off(step: Step) -> None:
+        if harness.keys("mail_messages"):
+            raise StoreUnavailable("gone")
+
+    with pytest.raises(ExceptionGroup):
+        await export(harness.equip(hook=break_off), RUN)
+    assert harness.keys("mail_messages")
+
+    harness.now = NOW + timedelta(minutes=5)
+    equipment = harness.equip()
+    moved = replace(equipment, identity=replace(equipment.identity, destination="memory://elsewhere"))
+    with pytest.raises(ConfigurationError, match="another tenant or another destination"):
+        await export(moved, RUN)
+
+
+async def test_a_backfill_up_to_an_end_that_is_to_come_is_continued() -> None:
+    """It means up to when it began; asked for again in the same words it goes on under its own id."""
+    harness = Harness(SmallTenant.with_mail(users=3, messages=5), part_size_bytes=1)
+    asked = Request(kind=RunKind.BACKFILL, since=NOW - timedelta(days=20), until=NOW + timedelta(days=3))
+
+    async def break_off(step: Step) -> None:
+        if harness.keys("mail_messages"):
+            raise StoreUnavailable("gone")
+
+    with pytest.raises(ExceptionGroup):
+        await export(harness.equip(hook=break_off), asked)
+    begun = {name.split("/")[1] for name in harness.bucket.objects if name.endswith(".parquet")}
+
+    harness.now = NOW + timedelta(minutes=5)
+    (outcome,) = await export(harness.equip(), asked)
+    assert {outcome.run_id} == begun
 
 
 async def test_another_profile_is_refused_until_it_is_accepted() -> None:

@@ -135,7 +135,7 @@ def test_shape_without_a_kept_value_is_refused() -> None:
     """A `shape` that would never be looked at is a mistake in the rules; so is an exemption without a reason."""
     for extra in ({"shape": "number"}, {"exempt": {"phone": " "}}):
         field = {"type": "string", "psoxy": "pseudonymize", "why": "because", **extra}
-        dataset = {"version": 1, "source": "s", "key": ["id"], "fields": {"id": field}, "dropped": {}}
+        dataset = {"version": 1, "row": "r", "source": "s", "key": ["id"], "fields": {"id": field}, "dropped": {}}
         with pytest.raises(RulesError, match="id"):
             _parse_file({"connector": "c", "datasets": {"d": dataset}}, "f.yaml")
 
