@@ -89,6 +89,7 @@ def refused(call: Any, **parameters: Any) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.long
 async def test_the_policies_suffice_and_grant_nothing_more(tmp_path: Path, enforced: Any) -> None:
     """The exporter runs, aborts, and sees nothing of the destination; the reader verifies, and changes nothing."""
     with s3_ground(tmp_path) as s3:

@@ -19,6 +19,7 @@ from tests.servers.s3 import Dialect, Fault, Operation
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
+@pytest.mark.long
 async def test_another_machine_waits_for_the_lease_and_continues_from_the_bucket_alone(tmp_path: Path) -> None:
     """Exit 6 with since when and until when, as long as the lost machine may live; then its run goes on."""
     with s3_ground(tmp_path) as s3:
