@@ -38,6 +38,7 @@ import msgspec
 from pipeline.completeness import Finding
 from pipeline.errors import LeaseLost, StoreRefused, StoreUnavailable
 from pipeline.field_counts import FieldCounts
+from pipeline.kept import damaged, understood
 from pipeline.lease import Lease
 from pipeline.model import RunKind, Window
 from pipeline.ports import Destination, PartSummary, StateStore, Upload
@@ -185,7 +186,7 @@ class Journal:
             found = await self._state.read(key)
             if found is None:
                 continue
-            entry = msgspec.json.decode(found.data, type=Entry)
+            entry = understood(key, found.data, Entry)
             self.entries.append(await self._settle(entry, keys, destination, empty))
         await self.give_up_uploads(destination)
 
@@ -200,7 +201,7 @@ class Journal:
             found = await self._state.read(key)
             if found is None:
                 continue
-            begun = msgspec.json.decode(found.data, type=_BegunUpload)
+            begun = understood(key, found.data, _BegunUpload)
             upload = await destination.attach(begun.path, begun.token)
             self._lease.check()
             await upload.abort()
@@ -221,6 +222,8 @@ class Journal:
                 # lease before it stood.
                 self._lease.check()
                 await upload.abort()
+        if outcome not in {_PUBLISHED, _FENCED}:
+            raise damaged(f"{key}.outcome")
         return entry if outcome == _PUBLISHED else _hollow(entry, await self._recorded_fence(key))
 
     async def _outcome(self, key: str, outcome: bytes) -> bytes:
@@ -252,7 +255,7 @@ class Journal:
         found = await self._state.read(f"{key}.fence")
         if found is None:
             raise LeaseLost("another run finished this one")
-        return msgspec.json.decode(found.data, type=_Fence)
+        return understood(f"{key}.fence", found.data, _Fence)
 
     def next_part(self, dataset: str) -> int:
         """A part number of `dataset` that no entry uses, nor a part whose publication failed."""
@@ -375,7 +378,7 @@ async def _read_slot(state: StateStore, kind: RunKind) -> tuple[_Slot, str | Non
     found = await state.read(_slot_key(kind))
     if found is None:
         return _Slot(open=None), None
-    return msgspec.json.decode(found.data, type=_Slot), found.version
+    return understood(_slot_key(kind), found.data, _Slot), found.version
 
 
 def _slot_key(kind: RunKind) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.errors import LeaseHeld, LeaseLost, StoreRefused, StoreUnavailable
+from pipeline.kept import understood
 from pipeline.model import RunKind
 from pipeline.ports import Clock, StateStore
 
@@ -78,7 +79,7 @@ class Lease:
         """What stands there, when it is an earlier renewal of our own whose reply was lost."""
         found = await self._state.read(self._key)
         if found is not None:
-            record = msgspec.json.decode(found.data, type=_Record)
+            record = understood(self._key, found.data, _Record)
             if record.run == self._record.run:
                 return record, found.version
         self._lost = True
@@ -113,7 +114,7 @@ async def held_lease(state: StateStore, kind: RunKind, *, now: datetime) -> Held
     found = await state.read(_key(kind))
     if found is None:
         return None
-    record = msgspec.json.decode(found.data, type=_Record)
+    record = understood(_key(kind), found.data, _Record)
     if record.until <= now or record.holder.is_gone():
         return None
     return HeldLease(record.holder.host, record.since, record.until)
@@ -139,7 +140,7 @@ async def _acquire(state: StateStore, kind: RunKind, clock: Clock) -> Lease:
     record = _Record(kind, secrets.token_hex(4), Holder.current(), now, now + LEASE_LIFETIME)
     found = await state.read(key)
     if found is not None:
-        other = msgspec.json.decode(found.data, type=_Record)
+        other = understood(key, found.data, _Record)
         if other.until > now and not other.holder.is_gone():
             raise LeaseHeld(kind=kind, holder=other.holder.host, since=other.since, until=other.until)
     version = await state.replace(

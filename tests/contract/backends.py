@@ -112,12 +112,14 @@ def gcs_backend(stack: AsyncExitStack, url: str, front: StrictFront, **settings:
     )
 
 
-def s3_client(url: str) -> Any:
-    """A client with every right."""
+def s3_client(url: str, *, key_id: str | None = None, secret: str | None = None) -> Any:
+    """A client with the rights of these keys; without any, those the environment has."""
     return boto3.client(
         "s3",
         endpoint_url=url,
         region_name="us-east-1",
+        aws_access_key_id=key_id,
+        aws_secret_access_key=secret,
         config=Config(
             s3={"addressing_style": "path"},
             request_checksum_calculation="when_required",

@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import settings as moto_settings
 
+from tests.contract.backends import s3_client
 from tests.integration.doomed import Operator
 from tests.integration.ground import S3, operator, s3_ground
 from tests.integration.test_deaths import CONNECTORS, RUN, scene
@@ -75,10 +76,7 @@ def enforced(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def client_of(s3: S3, keys: dict[str, str]) -> Any:
-    session = boto3.session.Session(
-        aws_access_key_id=keys["AWS_ACCESS_KEY_ID"], aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"]
-    )
-    return session.client("s3", endpoint_url=s3.url, region_name="us-east-1")
+    return s3_client(s3.url, key_id=keys["AWS_ACCESS_KEY_ID"], secret=keys["AWS_SECRET_ACCESS_KEY"])
 
 
 def refused(call: Any, **parameters: Any) -> bool:
@@ -89,7 +87,6 @@ def refused(call: Any, **parameters: Any) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.long
 async def test_the_policies_suffice_and_grant_nothing_more(tmp_path: Path, enforced: Any) -> None:
     """The exporter runs, aborts, and sees nothing of the destination; the reader verifies, and changes nothing."""
     with s3_ground(tmp_path) as s3:

@@ -68,7 +68,7 @@ def test_a_bucket_that_turns_read_only_half_way(tmp_path: Path, monkeypatch: pyt
             nonlocal published
             if published >= 3 and operation in WRITES:
                 return "deny"
-            published += operation == "complete" and key.endswith(".parquet")
+            published += operation in {"put", "complete"} and key.endswith(".parquet")
             return None
 
         front.dialect = Dialect(fault=read_only_after_three_parts)

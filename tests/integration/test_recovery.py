@@ -19,7 +19,6 @@ from tests.servers.s3 import Dialect, Fault, Operation
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-@pytest.mark.long
 async def test_another_machine_waits_for_the_lease_and_continues_from_the_bucket_alone(tmp_path: Path) -> None:
     """Exit 6 with since when and until when, as long as the lost machine may live; then its run goes on."""
     with s3_ground(tmp_path) as s3:
@@ -116,6 +115,30 @@ async def test_a_bucket_that_is_lost_half_way(tmp_path: Path, fault: Fault, advi
             assert before.items() < s3.visible("half").items()
             assert (await seen(s3, "half")).rows == here.expected
             assert await someone.call("verify") == 0, someone.log()
+
+
+async def test_a_damaged_state_is_told_and_continued_once_restored(tmp_path: Path) -> None:
+    """Exit 3 and which object it is, whichever it is; once that is restored the run goes on and loses nothing."""
+    ground = Folders(tmp_path)
+    async with scene(tmp_path, ground, users=2) as here:
+        someone = operator(tmp_path / "cut", here.emulator, ground, keys=CONNECTORS)
+        fate = Fate(signal.SIGKILL, at_step="after publish mail_messages/RUN/mail_messages-00002")
+        assert await someone.call(*RUN, fate=fate) == -signal.SIGKILL
+        visible = ground.visible("cut")
+        (begun,) = (await seen(ground, "cut")).runs
+        journal = f"open/run/{begun}/journal/mail_messages-00001"
+
+        for key in ("leases/run.json", "open/run.json", f"{journal}.json", f"{journal}.outcome"):
+            whole = ground.state("cut")[key]
+            ground.put_state("cut", key, b"")
+            assert await someone.call(*RUN) == 3, key
+            assert f"the state holds `{key}`, which is damaged" in someone.log()
+            assert visible.items() <= ground.visible("cut").items()
+            ground.put_state("cut", key, whole)
+
+        assert await someone.call(*RUN) == 0, someone.log()
+        assert (await seen(ground, "cut")).rows == here.expected
+        assert (await seen(ground, "cut")).runs == {begun}
 
 
 async def test_a_second_run_of_the_kind_is_turned_away_at_once(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qs
 
 import trustme
+from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -58,7 +59,10 @@ class StrictFront:
         self._completed: set[str] = set()
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        body = environ["wsgi.input"].read(length)
+        if len(body) < length:  # who sent it died meanwhile: nothing of it takes effect
+            return _answer(start_response, "400 Bad Request", "IncompleteBody")
         environ["wsgi.input"] = io.BytesIO(body)
         operation, upload, key = _operation(environ)
         with self._lock:
@@ -155,7 +159,8 @@ class _Quiet(WSGIRequestHandler):
 
 @contextmanager
 def s3_server(authority: trustme.CA) -> Iterator[tuple[str, StrictFront]]:
-    """A server on loopback; yields its URL."""
+    """A server on loopback, empty; yields its URL."""
+    moto_api_backend.reset()  # its buckets outlive a server: they are of the process
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     front = StrictFront(DomainDispatcherApplication(create_backend_app))
