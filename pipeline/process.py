@@ -22,6 +22,8 @@ YOUNG_OBJECTS = 20_000
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 MAPPED_BYTES = 256 * 1024
 ARENAS = 2
+# What Arrow frees is kept so long for its next taker. At once, every page would cost a thousand page faults.
+KEPT_MS = 20
 
 
 def set_up() -> None:
@@ -41,12 +43,12 @@ def set_up() -> None:
 def loaded() -> None:
     """Everything is in place: what there is now stays, so the collector need not look at it again.
 
-    And what Arrow frees goes back to the system at once.
+    And what Arrow frees goes back to the system soon.
     """
     import pyarrow as pa  # noqa: PLC0415 - only when `set_up` has chosen its allocator
 
     with suppress(NotImplementedError):  # a build without jemalloc
-        pa.jemalloc_set_decay_ms(0)
+        pa.jemalloc_set_decay_ms(KEPT_MS)
     gc.collect()
     gc.freeze()
 

@@ -130,6 +130,10 @@ class Pseudonymizer:
             return list(map(fresh.get, values))
         return [token or fresh.get(value) for value, token in zip(values, found, strict=True)]
 
+    def remembered_token(self, text: str) -> str | None:
+        """`token` of a text that is part of many others, such as a member's id in the ids of his chats."""
+        return self.tokens((text,))[0]
+
     def tokens_once(self, values: Sequence[str | None]) -> list[str | None]:
         """`token` of values that will hardly come again, such as record ids: they would only crowd the cache."""
         return list(map(self._hash_all(values).get, values))

@@ -27,10 +27,10 @@ def treat_thread_id(text: str, token: Token) -> str | None:
     match = _THREAD.fullmatch(text)
     if match is None:
         return token(text)
-    pair = _GUID_PAIR.fullmatch(match["ids"])
-    ids = pair.groups() if pair else (match["ids"],)
-    treated = "_".join(token(each) or "" for each in ids)
-    return f"19:{match['kind'] or ''}{treated}@{match['space']}"
+    kind, ids, space = match.groups("")
+    pair = _GUID_PAIR.fullmatch(ids)
+    treated = f"{token(pair[1]) or ''}_{token(pair[2]) or ''}" if pair else token(ids) or ""
+    return f"19:{kind}{treated}@{space}"
 
 
 def treat_join_url(text: str, token: Token) -> str | None:

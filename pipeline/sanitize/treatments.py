@@ -46,6 +46,7 @@ class Treatments(Mapping[str, Rewrite]):
         self._pseudonymizer = pseudonymizer
         self._holds_person = holds_person
         self._group_original = group_original
+        token = pseudonymizer.remembered_token
         self._rewrites: dict[str, Rewrite] = {
             "pseudonymize": pseudonymizer.tokens,
             "pseudonymize-reversible": _each(self._reversible) if pseudonymizer.can_reverse else pseudonymizer.tokens,
@@ -54,8 +55,8 @@ class Treatments(Mapping[str, Rewrite]):
             "group-address": _each(self._group_address),
             "message-id-host": pseudonymizer.raw_tokens,
             "keep-guid": _each(self._keep_guid),
-            "chat-id": _each(lambda text: None if is_blank(text) else treat_thread_id(text, pseudonymizer.token)),
-            "join-url": _each(lambda text: treat_join_url(text, pseudonymizer.token)),
+            "chat-id": _each(lambda text: None if is_blank(text) else treat_thread_id(text, token)),
+            "join-url": _each(lambda text: treat_join_url(text, token)),
             "title-phrases": _each(lambda text: text if is_blank(text) else keep_phrases(text, _PHRASES)),
             "cut-passcode": _each(self._cut_passcode),
             "zoom-links": _each(self._zoom_links),
