@@ -39,7 +39,7 @@ from pipeline.sanitize.rules import DROP, KEEP, DatasetRules, FieldRule, Profile
 from pipeline.sanitize.treatments import Treatments
 from pipeline.sanitize.unit_rows import once_per_key
 
-UNIQUE_TEXTS = frozenset({"internetMessageId"})  # beside the keys: leaves whose texts hardly ever repeat in a page
+UNIQUE_TEXTS = frozenset({"internetMessageId"})  # beside the ids: leaves whose texts hardly ever repeat in a page
 _DEEP = (b"]" * 64, b"}" * 64, b"}]" * 32)  # how a page ends whose nesting would overflow Arrow's stack
 
 
@@ -91,7 +91,7 @@ class ColumnarSanitizer:
         self._ledger = FieldLedger(rules, profile=profile)
         self._options: dict[tuple[str | None, bool], pj.ParseOptions] = {}
         self._tree = property_tree(rules.fields)
-        self._unique = frozenset(rules.key) | UNIQUE_TEXTS
+        self._unique = {rules.key[-1]} | UNIQUE_TEXTS  # what stands before it in a key repeats: a chat, a channel
         self._key = key_path(rules)
         self._record_rules = RecordRules(rules, profile=profile, treatments=treatments, instants=instants)
 
