@@ -73,7 +73,7 @@ async def read_pages(
                 yield Page(b"[]", damaged=1)
             continue
         course.weigh(records)
-        items, page = course.count(records), Page(records, expected=course.first_count(count))
+        items, page = course.count(records, link), Page(records, expected=course.first_count(count))
         del records  # the page alone holds them, and can let them go
         if items or page.expected is not None:
             yield page
@@ -161,11 +161,11 @@ class _Course:
         self._is_counted = True
         return count
 
-    def count(self, records: bytes) -> int:
-        """How many records a page holds; where $skip cannot make use of the number, whether it holds any."""
+    def count(self, records: bytes, link: str | None) -> int:
+        """How many records a page holds; where no $skip can follow that makes use of it, whether it holds any."""
         if _is_empty(records):
             return 0
-        return len(_records.decode(records)) if self._request.sizes_by_header else 1
+        return len(_records.decode(records)) if self._request.sizes_by_header and link is not None else 1
 
     def take(self, items: int, link: str | None) -> None:
         """Note what a page brought. Raises: Refusal, where the collection has no end."""
