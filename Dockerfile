@@ -3,20 +3,22 @@
 #
 #   docker build -t m365-export .                                     # Debian's Python from the library image
 #   docker build --build-arg BASE_IMAGE=registry.example/python:3.12 -t m365-export .
+#   docker build --build-arg RUNTIME=workers -t m365-export .         # with Dask, for --engine
 #
 # BASE_IMAGE needs Python 3.11 or newer as `python3`, with venv. Build and run stage have the same base, so the
 # environment that is copied finds its interpreter.
 ARG BASE_IMAGE=python:3.12-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
+ARG RUNTIME=runtime
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
-COPY deploy/image/build.lock deploy/image/runtime.lock deploy/image/
+COPY deploy/image/build.lock deploy/image/runtime.lock deploy/image/workers.lock deploy/image/
 RUN python3 -m venv /build \
  && /build/bin/python -m pip install --quiet --require-hashes -r deploy/image/build.lock \
  && python3 -m venv --without-pip /opt/m365-export \
  && /build/bin/python -m pip --python /opt/m365-export/bin/python install --quiet --no-compile --require-hashes \
-      -r deploy/image/runtime.lock
+      -r "deploy/image/${RUNTIME}.lock"
 COPY pyproject.toml README.md LICENSE ./
 COPY config config
 COPY connectors connectors

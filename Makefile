@@ -65,8 +65,9 @@ docs: $(STAMP) ## write the pages that follow from the code
 COMPILE := uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11
 
 lock: ## resolve the dependencies anew (needs uv)
-	$(COMPILE) --upgrade --extra s3 --extra gcs --extra otlp --extra dev pyproject.toml -o requirements.lock
+	$(COMPILE) --upgrade --extra s3 --extra gcs --extra otlp --extra dask --extra dev pyproject.toml -o requirements.lock
 	$(COMPILE) --constraints requirements.lock --extra s3 --extra gcs --extra otlp pyproject.toml -o deploy/image/runtime.lock
+	$(COMPILE) --constraints requirements.lock --extra s3 --extra gcs --extra otlp --extra dask pyproject.toml -o deploy/image/workers.lock
 	$(COMPILE) --constraints requirements.lock deploy/image/stores.in -o deploy/image/stores.lock
 	$(COMPILE) --constraints requirements.lock deploy/image/build.in -o deploy/image/build.lock
 

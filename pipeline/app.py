@@ -129,8 +129,12 @@ async def equip(
     stop: asyncio.Event | None = None,
     progress: Progress | None = None,
     manners: Manners | None = None,
+    workers: int | None = None,
 ) -> AsyncIterator[Equipment]:
-    """Everything one command works with; closed when the context ends. `connectors` narrows the configured ones."""
+    """Everything one command works with; closed when the context ends. `connectors` narrows the configured ones.
+
+    `workers`: so many share the budgets, of which this process is one; None where it works alone.
+    """
     progress = progress or Progress()
     waits = Waits()
     names = tuple(name for name in settings.connectors.names if not connectors or name in connectors)
@@ -148,16 +152,23 @@ async def equip(
     rules = {**built_in_rules(), **{name: each.rules for name, each in operators.datasets.items()}}
     async with AsyncExitStack() as stack:
         blocking = stack.enter_context(_worker_threads())
+        manners = manners or Manners()
+        budgets = _budgets(settings.limits, kind, manners.budgets).divided(workers or 1)
+        governor = Governor(
+            budgets,
+            clock=manners.clock,
+            on_fence=_named_by_pseudonym(pseudonymizer, progress.note_fence, partial(log_fence, log), waits.note),
+            takes_over=workers is not None,
+        )
         clients = await stack.enter_async_context(
             _clients(
                 settings,
                 names,
                 reader=reader,
-                kind=kind,
+                governor=governor,
                 environ=environ,
                 manners=manners,
                 progress=progress,
-                on_fence=_named_by_pseudonym(pseudonymizer, progress.note_fence, partial(log_fence, log), waits.note),
                 blocking=blocking,
                 memory=memory,
             )
@@ -230,6 +241,8 @@ async def equip(
             told_every=EVERY_LOCAL if settings.state.scheme == "file" else EVERY_CLOUD,
             waits=waits,
             stop=stop or asyncio.Event(),
+            divide_budgets=governor.divide,
+            most_workers=budgets.most_workers,
         )
 
 
@@ -280,17 +293,14 @@ async def _clients(
     names: Sequence[ConnectorName],
     *,
     reader: SecretReader,
-    kind: RunKind,
+    governor: Governor,
     environ: Mapping[str, str],
-    manners: Manners | None,
+    manners: Manners,
     progress: Progress,
-    on_fence: OnFence,
     blocking: Blocking,
     memory: Memory,
 ) -> AsyncIterator[dict[EffectiveAuth, GraphClient]]:
     """One client for each application that the chosen connectors use, in their order."""
-    manners = manners or Manners()
-    governor = Governor(_budgets(settings.limits, kind, manners.budgets), clock=manners.clock, on_fence=on_fence)
     network = Network.from_environment(environ, ca_file=settings.tenant.ca_file)
     clients: dict[EffectiveAuth, GraphClient] = {}
     progress.usage = lambda: _usage(clients.values(), governor)

@@ -1,20 +1,20 @@
 """What a run works with: handed over by the composition root, used by everything the run does."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from config.changed_defaults import DefaultChange
 from pipeline.facts import Waits
 from pipeline.field_counts import FieldCounts
-from pipeline.journal import EmptyPart
+from pipeline.journal import EmptyPart, Entry
 from pipeline.memory import Memory
-from pipeline.model import Principal
-from pipeline.parts import PartEncoder
+from pipeline.model import Page, Principal, Unit
+from pipeline.parts import PartAssembler, PartEncoder, PartLedger, publish_as_it_is
 from pipeline.ports import Blocking, Clock, Connector, Destination, Learner, Source, StateStore
 from pipeline.progress import Progress
-from pipeline.reading import Directory, Guard, Sanitizer
+from pipeline.reading import Directory, Guard, Sanitizer, UnitReader
 from pipeline.scope import Scope
 from pipeline.telemetry import Log
 from pipeline.watermarks import Vault, Watermarks
@@ -75,6 +75,9 @@ class Equipment:
     waits: Waits = field(default_factory=Waits)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
+    divide_budgets: Callable[[int], None] = lambda _workers: None  # so many share them from now on
+    most_workers: int = 1  # that may share the budgets
+
     @property
     def sources(self) -> dict[str, Source]:
         return {source.dataset: source for connector in self.connectors for source in connector.sources}
@@ -82,3 +85,40 @@ class Equipment:
     @property
     def watermarks(self) -> Watermarks:
         return Watermarks(self.state, self.vault, salt_fingerprint=self.identity.salt_fingerprint)
+
+    def unit_reader(self, *, run_id: str, see: Callable[[Unit, Page], None] = lambda _unit, _page: None) -> UnitReader:
+        """A reader of units; `see` is shown every raw page."""
+        return UnitReader(
+            sources=self.sources,
+            sanitizers=self.sanitizers,
+            guards=self.guards,
+            directory=self.directory,
+            run_id=run_id,
+            pseudonym=self.pseudonym,
+            owner=self.owner,
+            blocking=self.blocking,
+            memory=self.memory,
+            see=see,
+        )
+
+    def part_assembler(
+        self,
+        ledger: PartLedger,
+        *,
+        before_publishing: Callable[[], Awaitable[None]] = publish_as_it_is,
+        published: Callable[[Entry], None] = lambda _entry: None,
+    ) -> PartAssembler:
+        """What gathers units into the parts of the ledger's run."""
+        record = ledger.record
+        return PartAssembler(
+            ledger=ledger,
+            destination=self.destination,
+            encoder=lambda dataset: self.encoder(dataset, record.run_id, record.started_at),
+            blocking=self.blocking,
+            memory=self.memory,
+            clock=self.clock,
+            part_size_bytes=self.limits.part_size_bytes,
+            part_max_age=self.limits.part_max_age,
+            before_publishing=before_publishing,
+            published=published,
+        )

@@ -5,6 +5,7 @@
     ├── SourceRefused          nothing can be read: no token, no role anywhere; exit 3
     ├── StoreRefused           destination or state refuses us; exit 3
     ├── StoreUnavailable       destination or state cannot be reached for now; exit 3, nothing is lost
+    ├── EngineLost             the engine of the workers, or all of them, cannot be reached; exit 3, nothing is lost
     ├── LeaseHeld              another run of this kind is at work; exit 6
     ├── LeaseLost              another run took over; this one publishes nothing more; exit 6
     ├── UnitSkipped            this principal has no such data, for a listed reason; exit 0
@@ -150,6 +151,10 @@ class StoreRefused(ExportError):
 
 class StoreUnavailable(ExportError):
     """The destination or the state location cannot be reached for now."""
+
+
+class EngineLost(ExportError):
+    """The engine that brings work to other machines has no worker for us."""
 
 
 class LeaseHeld(ExportError):

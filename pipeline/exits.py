@@ -7,6 +7,7 @@ from config.faults import SettingsError
 from pipeline.errors import (
     Advice,
     ConfigurationError,
+    EngineLost,
     LeaseHeld,
     LeaseLost,
     SourceRefused,
@@ -59,7 +60,7 @@ EXIT_ADVICE: Mapping[Exit, Advice] = {
 _BY_ERROR: tuple[tuple[tuple[type[BaseException], ...], Exit], ...] = (
     ((SettingsError, ConfigurationError), Exit.USAGE),
     ((LeaseHeld, LeaseLost), Exit.LEASE_HELD),
-    ((SourceRefused, StoreRefused, StoreUnavailable), Exit.REFUSED),
+    ((SourceRefused, StoreRefused, StoreUnavailable, EngineLost), Exit.REFUSED),
 )
 _GRAVEST_FIRST = (
     Exit.UNEXPECTED,

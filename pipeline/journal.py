@@ -24,11 +24,13 @@ Keys of an open run, below `open/<kind>/<run_id>/`:
     journal/<dataset>-<part>.fence       an empty part is being put in its place
     journal/<dataset>-<part>.outcome     what is visible: the part, or the empty one; create-only
     uploads/<attempt>-<number>           an upload that was begun, so that its bytes do not stay if nobody ends it
+    uploads/far-<random>                 the same, begun by a worker on behalf of the run
     attempt-<number>                     what an interrupted attempt measured (see `facts`)
     seal-<attempt>                       how it ends (see `seal`); empty: that attempt decides nothing any more
 """
 
 import asyncio
+import secrets
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
@@ -143,7 +145,7 @@ class Journal:
 
     async def begin(self, destination: Destination, path: str) -> Upload:
         """Begin an upload whose bytes are given up by the next process if this one ends before it does so."""
-        await self._open()
+        await self.open()
         upload = await destination.begin(path)
         self._begun += 1
         key = f"{self._root}/uploads/{self._attempt:04d}-{self._begun:05d}"
@@ -156,6 +158,12 @@ class Journal:
         self._unended[path] = key
         return upload
 
+    async def take_over(self, destination: Destination, path: str, *, token: str, note: str) -> Upload:
+        """An upload that a worker began and sealed; `note` is what `note_upload` gave."""
+        upload = await destination.attach(path, token)
+        self._unended[path] = note
+        return upload
+
     async def publish(self, upload: Upload, entry: Entry) -> None:
         """Journal a sealed upload, then make it visible.
 
@@ -164,7 +172,7 @@ class Journal:
         """
         key = self._key(entry)
         self._last_part[entry.dataset] = entry.part
-        await self._open()
+        await self.open()
         self._lease.check()
         if not await self._state.create(f"{key}.json", msgspec.json.encode(entry)):
             raise LeaseLost("another run continues this one")
@@ -257,6 +265,10 @@ class Journal:
             raise LeaseLost("another run finished this one")
         return understood(f"{key}.fence", found.data, _Fence)
 
+    def unused_part(self) -> int:
+        """A number above those of all parts of this attempt and of earlier ones, whatever their dataset."""
+        return 1 + max([*(entry.part for entry in self.entries), *self._last_part.values()], default=0)
+
     def next_part(self, dataset: str) -> int:
         """A part number of `dataset` that no entry uses, nor a part whose publication failed."""
         known = max((entry.part for entry in self.entries if entry.dataset == dataset), default=0)
@@ -289,7 +301,7 @@ class Journal:
         Raises:
             LeaseLost: another run has taken this one over.
         """
-        await self._open()
+        await self.open()
         self._lease.check()
         if not await self._state.create(self._decision_key, decision) and await self.decision() != decision:
             raise LeaseLost("another run continues this one")
@@ -308,7 +320,7 @@ class Journal:
     async def remember(self, name: str, data: bytes) -> bytes:
         """Keep `data` with the run, the first time; the kept bytes, every time."""
         key = f"{self._root}/{name}"
-        await self._open()
+        await self.open()
         self._lease.check()
         if await self._state.create(key, data):
             return data
@@ -316,8 +328,7 @@ class Journal:
         return data if kept is None else kept
 
     async def recall(self, name: str) -> bytes | None:
-        found = await self._state.read(f"{self._root}/{name}")
-        return None if found is None else found.data
+        return await kept_with(self._state, self.record, name)
 
     async def close(self) -> None:
         """Forget the open run. The slot is cleared last, so that an interrupted close is continued."""
@@ -333,7 +344,7 @@ class Journal:
         """Whether anything of the run is kept, so that it will be continued."""
         return self._is_open
 
-    async def _open(self) -> None:
+    async def open(self) -> None:
         """Write down what the run is, before anything else of it: from now on it can be resumed.
 
         A run that ends before it has anything to keep leaves nothing behind, and the next one begins afresh.
@@ -362,6 +373,22 @@ class Journal:
 
     def _key(self, entry: Entry) -> str:
         return f"{self._root}/journal/{entry.dataset}-{entry.part:05d}"
+
+
+async def kept_with(state: StateStore, record: RunRecord, name: str) -> bytes | None:
+    """What is kept with an open run under this name."""
+    found = await state.read(f"{_root(record)}/{name}")
+    return None if found is None else found.data
+
+
+async def note_upload(state: StateStore, record: RunRecord, path: str, token: str) -> str:
+    """Write down an upload begun on behalf of a run by a process that has no journal; the key of the note.
+
+    It is given up with those of earlier processes, unless the run took it over and published it.
+    """
+    key = f"{_root(record)}/uploads/far-{secrets.token_hex(8)}"
+    await state.create(key, msgspec.json.encode(_BegunUpload(path=path, token=token)))
+    return key
 
 
 async def open_run(state: StateStore, kind: RunKind) -> RunRecord | None:

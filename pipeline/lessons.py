@@ -51,20 +51,37 @@ class Lessons:
                 learner.learn(unit, page)
 
     async def restore(self, recall: Recall) -> None:
-        """Take over what an interrupted attempt kept."""
+        """Take over what an interrupted attempt kept, or since the last call others did."""
         while (kept := await recall(_name(self._kept))) is not None:
-            for learner, learnt in zip(self._learners, _decode(self._vault.open_blob(kept)), strict=True):
-                if learnt is not None:
-                    learner.recall(learnt)
+            self._recall(kept)
             self._kept += 1
 
     async def keep(self, remember: Remember) -> None:
         """Returns when everything learnt so far is kept."""
         async with self._keeping:  # also waits for what another part is keeping right now
-            learnt = [learner.unsaved() for learner in self._learners]
-            if any(each is not None for each in learnt):
-                await remember(_name(self._kept), self._vault.seal_blob(msgspec.msgpack.encode(learnt)))
+            learnt = self.gathered()
+            if learnt is not None:
+                await remember(_name(self._kept), learnt)
                 self._kept += 1
+
+    def gathered(self) -> bytes | None:
+        """What was learnt since the last call, encrypted; None when that is nothing."""
+        learnt = [learner.unsaved() for learner in self._learners]
+        if all(each is None for each in learnt):
+            return None
+        return self._vault.seal_blob(msgspec.msgpack.encode(learnt))
+
+    async def take_over(self, gathered: bytes, remember: Remember) -> None:
+        """Learn what a worker has gathered, and keep it."""
+        async with self._keeping:
+            self._recall(gathered)
+            await remember(_name(self._kept), gathered)
+            self._kept += 1
+
+    def _recall(self, gathered: bytes) -> None:
+        for learner, learnt in zip(self._learners, _decode(self._vault.open_blob(gathered)), strict=True):
+            if learnt is not None:
+                learner.recall(learnt)
 
 
 def _name(number: int) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from pipeline.errors import DatasetDenied, FailReason, SourceRefused, UnitFailed, UnitSkipped
+from pipeline.facts import Chronicle, UnitEnd
 from pipeline.journal import Entry
 from pipeline.model import Principal, Unit
 from pipeline.parts import UnitResult
@@ -14,11 +15,20 @@ from pipeline.telemetry import Event, Log
 class OutcomeReport:
     """The only place that counts a unit, so that manifest, display and log agree."""
 
-    def __init__(self, *, tally: Tally, progress: Progress, log: Log, pseudonym: Callable[[Principal], str]) -> None:
+    def __init__(
+        self,
+        *,
+        tally: Tally,
+        progress: Progress,
+        log: Log,
+        pseudonym: Callable[[Principal], str],
+        chronicle: Chronicle | None = None,
+    ) -> None:
         self._tally = tally
         self._progress = progress
         self._log = log
         self._pseudonym = pseudonym
+        self._chronicle = chronicle
 
     def planned(self, units: Sequence[Unit]) -> None:
         for unit in units:
@@ -50,6 +60,18 @@ class OutcomeReport:
         """A unit of a dataset that is known to fail: failed without a request."""
         self._tally.not_tried(unit.dataset)
         self._progress.failed(unit.dataset)
+
+    def is_denied(self, dataset: str) -> bool:
+        return self._tally.is_denied(dataset)
+
+    def divided(self, unit: Unit) -> None:
+        self._log.info(Event.UNIT_DIVIDED, dataset=unit.dataset, principal=self._pseudonym(unit.principal))
+        self._progress.planned(unit.dataset)
+
+    def ended(self, unit: Unit, *, seconds: float, rows: int | None, end: UnitEnd) -> None:
+        self._progress.of(unit.dataset).seconds += seconds
+        if rows is not None and self._chronicle is not None:  # else its halves tell
+            self._chronicle.unit(unit, seconds=seconds, rows=rows, end=end)
 
     def published(self, entry: Entry) -> None:
         self._progress.published(entry.dataset, size_bytes=entry.bytes)

@@ -7,15 +7,17 @@ off, by a fault or because the run was stopped, is never published.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 from pipeline.errors import StoreUnavailable
 from pipeline.field_counts import FieldCounts
-from pipeline.journal import DoneUnit, Entry, Journal
+from pipeline.journal import DoneUnit, Entry, RunRecord
 from pipeline.memory import COPIES_OF_A_ROW_GROUP, Memory
 from pipeline.ports import Blocking, Clock, Destination, PartSummary, Upload
 
@@ -41,6 +43,21 @@ class PartEncoder(Protocol):
 
 
 T = TypeVar("T")
+
+
+class PartLedger(Protocol):
+    """Numbers parts and publishes them: a run's journal, or what a worker has instead."""
+
+    @property
+    def record(self) -> RunRecord: ...
+
+    def next_part(self, dataset: str) -> int: ...
+
+    async def begin(self, destination: Destination, path: str) -> Upload: ...
+
+    async def publish(self, upload: Upload, entry: Entry) -> None:
+        """Take charge of a sealed upload and what is in it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +86,8 @@ class _OpenPart:
     is_whole: bool = True  # not while a unit is being added, and never again when that broke off
 
 
-async def _nothing_before() -> None:
-    """Parts are published as they are."""
+async def publish_as_it_is() -> None:
+    """Nothing is to be done before a part is published."""
 
 
 class PartAssembler:
@@ -79,7 +96,7 @@ class PartAssembler:
     def __init__(
         self,
         *,
-        journal: Journal,
+        ledger: PartLedger,
         destination: Destination,
         encoder: Callable[[str], PartEncoder],
         blocking: Blocking,
@@ -87,14 +104,14 @@ class PartAssembler:
         clock: Clock,
         part_size_bytes: int,
         part_max_age: timedelta,
-        before_publishing: Callable[[], Awaitable[None]] = _nothing_before,
+        before_publishing: Callable[[], Awaitable[None]] = publish_as_it_is,
         published: Callable[[Entry], None] = lambda _entry: None,
     ) -> None:
         """`before_publishing` is awaited when a part is complete and nobody sees it yet; `published` is told of it."""
         self.idle: dict[str, list[DoneUnit]] = {}  # finished units without rows that no part has taken along yet
         self.idle_rejected: dict[str, Counter[str]] = {}
         self.idle_fields: dict[str, FieldCounts] = {}
-        self._journal = journal
+        self._ledger = ledger
         self._destination = destination
         self._encoder = encoder
         self._blocking = blocking
@@ -115,9 +132,7 @@ class PartAssembler:
         """
         async with self._lock(result.dataset):
             if result.unit.rows == 0:
-                self.idle.setdefault(result.dataset, []).append(result.unit)
-                self.idle_rejected.setdefault(result.dataset, Counter()).update(result.rejected)
-                self.idle_fields.setdefault(result.dataset, FieldCounts()).add(result.fields)
+                self.take_idle(result.dataset, [result.unit], result.rejected, result.fields)
                 return
             part = self._open.get(result.dataset) or await self._begin(result.dataset)
             if not part.is_whole:
@@ -137,6 +152,26 @@ class PartAssembler:
                 await self._close(result.dataset)
         if self._memory.parts_are_in_the_way:
             await self._close_largest()
+
+    def take_idle(
+        self, dataset: str, units: Iterable[DoneUnit], rejected: Mapping[str, int], fields: FieldCounts
+    ) -> None:
+        """Finished units without rows: the next part of the dataset takes them along."""
+        self.idle.setdefault(dataset, []).extend(units)
+        self.idle_rejected.setdefault(dataset, Counter()).update(rejected)
+        self.idle_fields.setdefault(dataset, FieldCounts()).add(fields)
+
+    async def publish(self, upload: Upload, entry: Entry) -> None:
+        """Publish a sealed part, and let it take along the units without rows."""
+        dataset = entry.dataset
+        rejected, fields = Counter(entry.rejected), entry.fields
+        rejected.update(self.idle_rejected.pop(dataset, {}))
+        fields.add(self.idle_fields.pop(dataset, FieldCounts()))
+        units = (*entry.units, *self.idle.pop(dataset, ()))
+        whole = msgspec.structs.replace(entry, units=units, rejected=dict(rejected), fields=fields)
+        await self._before_publishing()
+        await self._ledger.publish(upload, whole)
+        self._published(whole)
 
     async def close_aged(self) -> None:
         """Publish the parts that have been open for longer than the longest age allowed."""
@@ -172,10 +207,10 @@ class PartAssembler:
         return self._locks.setdefault(dataset, asyncio.Lock())
 
     async def _begin(self, dataset: str) -> _OpenPart:
-        record = self._journal.record
-        number = self._journal.next_part(dataset)
+        record = self._ledger.record
+        number = self._ledger.next_part(dataset)
         path = part_path(dataset, record.run_id, number, last_day(record.until))
-        upload = await self._journal.begin(self._destination, path)
+        upload = await self._ledger.begin(self._destination, path)
         part = _OpenPart(number, path, upload, self._encoder(dataset), self._clock())
         self._open[dataset] = part
         return part
@@ -194,8 +229,6 @@ class PartAssembler:
             await part.upload.seal()
         finally:
             self._forget(part)
-        part.rejected.update(self.idle_rejected.pop(dataset, {}))
-        part.fields.add(self.idle_fields.pop(dataset, FieldCounts()))
         entry = Entry(
             dataset=dataset,
             part=part.number,
@@ -205,14 +238,12 @@ class PartAssembler:
             sha256=summary.sha256,
             min_time=summary.min_time,
             max_time=summary.max_time,
-            units=(*part.units, *self.idle.pop(dataset, ())),
+            units=tuple(part.units),
             rejected=dict(part.rejected),
             fields=part.fields,
             days=dict(summary.days),
         )
-        await self._before_publishing()
-        await self._journal.publish(part.upload, entry)
-        self._published(entry)
+        await self.publish(part.upload, entry)
 
     async def _encode(self, part: _OpenPart, encode: Callable[[], T], *, more_bytes: int = 0) -> T:
         """Let the encoder work on a thread, which may copy all it holds."""

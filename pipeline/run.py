@@ -12,23 +12,19 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from pipeline.comparability import check_comparable
+from pipeline.crew import Crew, Engine
 from pipeline.equipment import Equipment
-from pipeline.errors import (
-    ConfigurationError,
-    FailReason,
-    SourceRefused,
-    UnitFailed,
-    UnitSkipped,
-    WindowTooLarge,
-)
-from pipeline.facts import Attempt, Chronicle, UnitEnd, earlier_attempts, encode_facts, gather_facts, keep_attempt
+from pipeline.errors import ConfigurationError
+from pipeline.facts import Attempt, Chronicle, earlier_attempts, encode_facts, gather_facts, keep_attempt
+from pipeline.far_reading import FarReading
 from pipeline.history import incomplete_in_a_row, sealed_run
 from pipeline.journal import Journal, RunRecord, open_run
 from pipeline.lease import Lease, hold
@@ -38,22 +34,26 @@ from pipeline.loop_lag import LoopLag
 from pipeline.manifest import Manifest
 from pipeline.model import Page, Principal, RunKind, Unit
 from pipeline.outcomes import OutcomeReport
-from pipeline.parts import PartAssembler, UnitResult
+from pipeline.parts import UnitResult
 from pipeline.plan import BEGINNING, window_end
 from pipeline.process import resident_bytes
-from pipeline.reading import UnitReader
 from pipeline.scheduler import Scheduler
 from pipeline.seal import build_manifest, days_of, field_counts, finish_seal, next_watermarks, record_seal
-from pipeline.survey import Survey, Take
+from pipeline.survey import Survey
 from pipeline.tally import Tally
 from pipeline.telemetry import Event, run_facts, usage_facts
 from pipeline.watermarks import Key
+from pipeline.working import Take, UnitWork
 
 CATCH_UP_AFTER = timedelta(hours=6)  # a continued run that ends so much earlier than asked is followed by a new one
 TRIES_OF_A_DIFFERENCE = 3  # runs in which a count that nothing explains is read again; then it is left as it is
 AGE_CHECK_S = 5.0
 PROGRESS_EVERY_S = 60.0  # in the log; a terminal has its own display
 STOP_GRACE = timedelta(seconds=20)  # units in flight may finish for so long; Kubernetes grants 30 s before SIGKILL
+
+
+ReadUnits = Callable[[Sequence[Sequence[Unit]]], Awaitable[bool]]
+"""Reads the units of principals; False when it was stopped before the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +78,13 @@ class Outcome:
         return self.manifest is None
 
 
-async def export(equipment: Equipment, request: Request) -> list[Outcome]:
+async def export(equipment: Equipment, request: Request, *, engine: Engine | None = None) -> list[Outcome]:
     """Do what a `run` or `backfill` command asks; usually one run, two where an interrupted one came first.
 
+    With an `engine` its workers read the units; directory, plan, journal and seal stay here.
+
     Raises:
-        LeaseHeld, LeaseLost, ConfigurationError, SourceRefused, StoreRefused, StoreUnavailable
+        EngineLost, LeaseHeld, LeaseLost, ConfigurationError, SourceRefused, StoreRefused, StoreUnavailable
     """
     await _check_binding(equipment)
     if not request.accept_new_pseudonyms:
@@ -99,7 +101,7 @@ async def export(equipment: Equipment, request: Request) -> list[Outcome]:
             )
             beside.append(tasks.create_task(telling))
         try:
-            return await _work(equipment, request, lease)
+            return await _work(equipment, request, lease, _crew(equipment, engine))
         finally:
             for each in beside:
                 each.cancel()
@@ -126,7 +128,7 @@ async def look_ahead(
     survey = Survey(
         equipment,
         _record(equipment, request),
-        reader=_unit_reader(equipment, run_id="", see=see),
+        reader=equipment.unit_reader(run_id="", see=see),
         report=_outcome_report(equipment, Tally()),
         now=equipment.clock(),
     )
@@ -136,12 +138,12 @@ async def look_ahead(
     return survey
 
 
-async def _work(equipment: Equipment, request: Request, lease: Lease) -> list[Outcome]:
+async def _work(equipment: Equipment, request: Request, lease: Lease, crew: Crew | None) -> list[Outcome]:
     wanted = _record(equipment, request)
     outcomes = []
     record = await open_run(equipment.state, request.kind)
     if record is not None:
-        outcome = await _take_up(equipment, record, wanted, lease)
+        outcome = await _take_up(equipment, record, wanted, lease, crew)
         if outcome is not None:
             outcomes.append(outcome)
     if outcomes and (outcomes[-1].interrupted or not _is_behind(outcomes[-1], wanted)):
@@ -150,10 +152,12 @@ async def _work(equipment: Equipment, request: Request, lease: Lease) -> list[Ou
         return [*outcomes, Outcome(wanted.run_id, None)]
     journal = Journal(equipment.state, wanted, lease)
     equipment.log.info(Event.RUN_STARTED, run_id=wanted.run_id, kind=wanted.kind, until=wanted.until)
-    return [*outcomes, await _Run(equipment, journal, lease).finish()]
+    return [*outcomes, await _Run(equipment, journal, lease, crew).finish()]
 
 
-async def _take_up(equipment: Equipment, record: RunRecord, wanted: RunRecord, lease: Lease) -> Outcome | None:
+async def _take_up(
+    equipment: Equipment, record: RunRecord, wanted: RunRecord, lease: Lease, crew: Crew | None
+) -> Outcome | None:
     """Bring an interrupted run to its end. None where it was other work than what is wanted now."""
     journal = Journal(equipment.state, record, lease, is_open=True)
     is_decided = await journal.decided() is not None  # before the history is looked at: see there
@@ -174,7 +178,7 @@ async def _take_up(equipment: Equipment, record: RunRecord, wanted: RunRecord, l
         equipment.log.info(Event.MANIFEST_REPLAYED, run_id=record.run_id)
         return Outcome(record.run_id, manifest) if _same_work(record, wanted) else None
     await journal.recover(equipment.destination, equipment.empty_part)
-    run = _Run(equipment, journal, lease)
+    run = _Run(equipment, journal, lease, crew)
     if not _same_work(record, wanted):
         await run.seal_as_it_is()
         return None
@@ -236,31 +240,32 @@ def _binding(equipment: Equipment) -> bytes:
     return f"{equipment.identity.tenant}\n{equipment.identity.destination}\n".encode()
 
 
-def _unit_reader(
-    equipment: Equipment, *, run_id: str, see: Callable[[Unit, Page], None] = lambda _unit, _page: None
-) -> UnitReader:
-    return UnitReader(
-        sources=equipment.sources,
-        sanitizers=equipment.sanitizers,
-        guards=equipment.guards,
-        directory=equipment.directory,
-        run_id=run_id,
-        pseudonym=equipment.pseudonym,
-        owner=equipment.owner,
-        blocking=equipment.blocking,
-        memory=equipment.memory,
-        see=see,
+def _crew(equipment: Equipment, engine: Engine | None) -> Crew | None:
+    if engine is None:
+        return None
+    return Crew(
+        engine,
+        most_workers=equipment.most_workers,
+        stop=equipment.stop,
+        clock=equipment.clock,
+        log=equipment.log,
     )
 
 
-def _outcome_report(equipment: Equipment, tally: Tally) -> OutcomeReport:
-    return OutcomeReport(tally=tally, progress=equipment.progress, log=equipment.log, pseudonym=equipment.pseudonym)
+def _outcome_report(equipment: Equipment, tally: Tally, chronicle: Chronicle | None = None) -> OutcomeReport:
+    return OutcomeReport(
+        tally=tally,
+        progress=equipment.progress,
+        log=equipment.log,
+        pseudonym=equipment.pseudonym,
+        chronicle=chronicle,
+    )
 
 
 class _Run:
     """One run from its journal to its manifest."""
 
-    def __init__(self, equipment: Equipment, journal: Journal, lease: Lease) -> None:
+    def __init__(self, equipment: Equipment, journal: Journal, lease: Lease, crew: Crew | None) -> None:
         self._equipment = equipment
         self._journal = journal
         self._lease = lease
@@ -268,30 +273,37 @@ class _Run:
         self._record = journal.record
         self._tally = Tally()
         self._chronicle = Chronicle(clock=equipment.clock, pseudonym=equipment.pseudonym, waits=equipment.waits)
-        self._report = _outcome_report(equipment, self._tally)
+        self._report = _outcome_report(equipment, self._tally, self._chronicle)
         equipment.progress.begin(kind=self._record.kind, run_id=self._record.run_id)
         self._now = self._record.started_at  # a continued run keeps the windows it began with
         self._lag = LoopLag()
         self._lessons = Lessons(equipment.learners, vault=equipment.vault)
-        self._reader = _unit_reader(equipment, run_id=self._record.run_id, see=self._lessons.see)
+        self._reader = equipment.unit_reader(run_id=self._record.run_id, see=self._lessons.see)
         self._survey = Survey(equipment, self._record, reader=self._reader, report=self._report, now=self._now)
-        self._assembler = PartAssembler(
-            journal=journal,
-            destination=equipment.destination,
-            encoder=lambda dataset: equipment.encoder(dataset, self._record.run_id, self._record.started_at),
-            blocking=equipment.blocking,
-            memory=equipment.memory,
-            clock=equipment.clock,
-            part_size_bytes=equipment.limits.part_size_bytes,
-            part_max_age=equipment.limits.part_max_age,
-            before_publishing=self._before_publishing,
-            published=self._report.published,
+        self._assembler = equipment.part_assembler(
+            journal, before_publishing=self._before_publishing, published=self._report.published
         )
-        self._scheduler = Scheduler(
-            principals_in_flight=equipment.limits.principals_in_flight,
-            per_principal=equipment.limits.units_per_principal,
-            stop=equipment.stop,
+        self._read_units = self._reading(crew)
+
+    def _reading(self, crew: Crew | None) -> ReadUnits:
+        """Who reads units: the crew, or this process."""
+        if crew is not None:
+            return FarReading(
+                crew,
+                equipment=self._equipment,
+                journal=self._journal,
+                assembler=self._assembler,
+                lessons=self._lessons,
+                outcomes=self._report,
+            ).work
+        limits = self._equipment.limits
+        scheduler = Scheduler(
+            principals_in_flight=limits.principals_in_flight,
+            per_principal=limits.units_per_principal,
+            stop=self._equipment.stop,
         )
+        work = UnitWork(self._reader, take=self._take, outcomes=self._report, memory=self._equipment.memory)
+        return partial(scheduler.work, read=work.read)
 
     async def _before_publishing(self) -> None:
         """From the first part on this state belongs to this tenant and this destination."""
@@ -453,7 +465,7 @@ class _Run:
 
     async def _read_planned(self, known: Mapping[Key, datetime], *, chosen: Callable[[str, Principal], bool]) -> bool:
         groups = self._survey.plan(known, done=self._journal.done(), chosen=chosen)
-        return await self._scheduler.work(groups, self._read)
+        return await self._read_units(groups)
 
     async def _until_stopped(self, work: Coroutine[Any, Any, bool]) -> bool:
         """Run `work`; once a stop is asked for, give it a grace time, then abandon what is in flight."""
@@ -473,48 +485,6 @@ class _Run:
                 each.cancel()
             await asyncio.gather(task, stopping, return_exceptions=True)
 
-    async def _read(self, unit: Unit) -> None:
-        """Read one unit to its end: into a part, or among the skipped or failed; divide it where it is too large."""
-        if self._tally.is_denied(unit.dataset):
-            self._report.not_tried(unit)
-            return
-        started = time.monotonic()
-        rows: int | None = 0
-        end: UnitEnd = "failed"
-        try:
-            with self._equipment.memory.hold(unit.dataset) as hold:
-                result = await self._reader.read(unit, hold)
-                end, rows = "done", result.unit.rows
-                await self._take(unit, result)
-        except UnitSkipped as error:
-            end = "skipped"
-            self._report.skipped(unit, error)
-        except UnitFailed as error:
-            self._report.failed(unit, error)
-        except SourceRefused as error:
-            self._report.denied([unit.dataset], error)
-            self._report.not_tried(unit)
-        except WindowTooLarge:
-            rows = None
-            await self._read_halves(unit)
-        finally:
-            seconds = time.monotonic() - started
-            self._equipment.progress.of(unit.dataset).seconds += seconds
-            if rows is not None:  # else its halves tell
-                self._chronicle.unit(unit, seconds=seconds, rows=rows, end=end)
-
     async def _take(self, unit: Unit, result: UnitResult) -> None:
         await self._assembler.add(result)
         self._report.finished(unit, result)
-
-    async def _read_halves(self, unit: Unit) -> None:
-        halves = unit.window.halves() if unit.window is not None else None
-        if halves is None:
-            self._report.failed(unit, UnitFailed(FailReason.INCOMPLETE, code="too_many_rows_at_one_instant"))
-            return
-        self._equipment.log.info(
-            Event.UNIT_DIVIDED, dataset=unit.dataset, principal=self._equipment.pseudonym(unit.principal)
-        )
-        self._equipment.progress.planned(unit.dataset)
-        for window in halves:
-            await self._read(Unit(unit.dataset, unit.principal, window, unit.span or unit.window))

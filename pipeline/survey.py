@@ -16,11 +16,11 @@ from pipeline.reading import UnitReader
 from pipeline.shared_mailboxes import MAILBOX_DATASETS
 from pipeline.telemetry import Event
 from pipeline.watermarks import Key
+from pipeline.working import Take
 
 USERS = "entra_users"
 GROUPS = "entra_groups"
 
-Take = Callable[[Unit, UnitResult], Awaitable[None]]
 Recall = Callable[[str], Awaitable[bytes | None]]
 Remember = Callable[[str, bytes], Awaitable[bytes]]
 

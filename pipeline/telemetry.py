@@ -40,6 +40,7 @@ class Event(StrEnum):
     FENCE_RAISED = "fence_raised"
     PROGRESS = "progress"
     MEMORY_SHORT = "memory_short"
+    WORKERS_CHANGED = "workers_changed"
     STOP_REQUESTED = "stop_requested"
     METRICS_NOT_WRITTEN = "metrics_not_written"
 
@@ -65,6 +66,7 @@ EVENTS: Mapping[Event, str] = {
     Event.PROGRESS: "Once a minute: how far the run has come.",
     Event.MEMORY_SHORT: "The process alone takes so much that limits.memory_mib leaves little for rows; it is kept "
     "less closely then.",
+    Event.WORKERS_CHANGED: "Workers were hired, or one was lost: its units are read by others.",
     Event.STOP_REQUESTED: "A signal or the deadline asks for a stop.",
     Event.METRICS_NOT_WRITTEN: "The metrics file or endpoint of telemetry could not be served; the run goes on.",
 }
@@ -111,6 +113,7 @@ KEYS: Mapping[str, str] = {
     "waited_seconds": "seconds that requests spent waiting for Microsoft's limits, all together",
     "waits": "scopes that wait now",
     "what": "in words",
+    "workers": "how many workers do the work of the run",
 }
 """The keys a line may have, and what each means; every other key is dropped."""
 

@@ -7,7 +7,7 @@ import asyncio
 import io
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -169,6 +169,10 @@ class Harness:
     changed_defaults: tuple[DefaultChange, ...] = ()
     memory_bytes: int = 1 << 30
     profile: str = "strict"
+
+    def equip_for(self, *, workers: int) -> Equipment:
+        """For a run whose budgets bear so many workers."""
+        return replace(self.equip(), most_workers=workers)
 
     def equip(self, *, hook: Hook = no_faults) -> Equipment:
         rules = built_in_rules()

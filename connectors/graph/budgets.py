@@ -16,6 +16,13 @@ BURST_SHARE = 0.1  # of a budget may go at once; the rest is spread over the per
 SWEEP_EVERY = 4_096  # reservations between two removals of the paces nobody has used for a while
 
 
+# Whoever reads a user, a team, or what belongs to the whole tenant is the only one who draws on these.
+_OF_ONE_PRINCIPAL = frozenset({
+    Limit.MAILBOX, Limit.TEAMS_CHAT, Limit.TEAMS_CHAT_LIST, Limit.TEAMS_TEAM,
+    Limit.CALL_RECORD_LIST, Limit.CALL_RECORD, Limit.CALL_LOG,
+})  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
     """At most `units` in any `period_s` seconds, of which `burst` may go at once (None: the usual share)."""
@@ -30,7 +37,8 @@ class Budgets:
     """What one run allows itself: Microsoft's limits, of which `paced` takes `margin` and `part` off."""
 
     margin: float = 0.04
-    part: float = 1.0  # of everything; several workers, or a backfill beside the nightly run, divide it
+    part: float = 1.0  # of everything; a backfill beside the nightly run has a part of its own
+    workers: int = 1  # that divide between them what is not one principal's, for a principal is read by one of them
 
     mailbox: Rate = Rate(limits.MAILBOX_REQUESTS_PER_10_MIN, 600)
     directory: Rate = Rate(limits.DIRECTORY_UNITS_PER_10_S_SMALL, 10)  # the tenant's size is not known beforehand
@@ -70,6 +78,16 @@ class Budgets:
             raise ValueError("a share is above 0 and at most 1")
         return replace(self, part=self.part * part)
 
+    def divided(self, workers: int) -> Self:
+        """The same budgets for one of so many workers."""
+        return replace(self, workers=workers)
+
+    @property
+    def most_workers(self) -> int:
+        """Among so many a budget can be divided: below one request a period there is nothing left to divide."""
+        whole = replace(self, workers=1)
+        return max(1, int(min(whole.paced(limit).units for limit in Limit if limit not in _OF_ONE_PRINCIPAL)))
+
     def paced(self, limit: Limit) -> Rate:
         """The rate to keep: Microsoft's limit less the margin, times our part."""
         rates: Mapping[Limit, Rate] = {
@@ -89,7 +107,8 @@ class Budgets:
             Limit.MEETING: self.meeting,
         }
         rate = rates[limit]
-        return replace(rate, units=rate.units * (1 - self.margin) * self.part)
+        workers = 1 if limit in _OF_ONE_PRINCIPAL else self.workers
+        return replace(rate, units=rate.units * (1 - self.margin) * self.part / workers)
 
     def in_flight(self, service: Service) -> int:
         """The most requests of a service that may ever be open at once."""
@@ -100,7 +119,8 @@ class Budgets:
             Service.CALLS: self.calls_in_flight,
             Service.MEETINGS: self.meetings_in_flight,
         }
-        return max(1, int(highest[service] * self.part))
+        workers = 1 if service is Service.CALLS else self.workers  # the tenant is a principal too
+        return max(1, int(highest[service] * self.part / workers))
 
     @property
     def mailbox_in_flight(self) -> int:
@@ -111,17 +131,24 @@ class Budgets:
 class Paces:
     """Hands out the instants at which requests may go, first come first served."""
 
-    def __init__(self, budgets: Budgets) -> None:
+    def __init__(self, budgets: Budgets, *, used_until_s: float = 0.0) -> None:
+        """`used_until_s`: until that instant others have used the budgets to the full."""
         self._cells = {limit: _Cell.of(budgets.paced(limit)) for limit in Limit}
+        self._used_until_s = used_until_s
         self._spent_until: dict[tuple[Limit, str], float] = {}
         self._reservations = 0
+
+    def follow(self, budgets: Budgets) -> None:
+        """Keep to other budgets from now on; what was used stays used."""
+        self._cells = {limit: _Cell.of(budgets.paced(limit)) for limit in Limit}
 
     def reserve(self, draw: Draw, *, now_s: float) -> float:
         """The earliest instant the request may go; the units are taken from the budget at once."""
         self._sweep(now_s)
         cell = self._cells[draw.limit]
         key = (draw.limit, draw.key)
-        spent_until = max(now_s, self._spent_until.get(key, 0.0)) + draw.units * cell.interval_s
+        before = self._used_until_s + cell.burst * cell.interval_s if self._used_until_s else 0.0
+        spent_until = max(now_s, self._spent_until.get(key, before)) + draw.units * cell.interval_s
         self._spent_until[key] = spent_until
         return max(now_s, spent_until - cell.burst * cell.interval_s)
 

@@ -74,12 +74,18 @@ class Governor:
     """All throttling of one run."""
 
     def __init__(
-        self, budgets: Budgets | None = None, *, clock: GraphClock | None = None, on_fence: OnFence = lambda _: None
+        self,
+        budgets: Budgets | None = None,
+        *,
+        clock: GraphClock | None = None,
+        on_fence: OnFence = lambda _: None,
+        takes_over: bool = False,
     ) -> None:
+        """`takes_over`: the budgets were in use by others until now."""
         self._budgets = budgets or Budgets()
         self._clock = clock or GraphClock()
         self._on_fence = on_fence
-        self._paces = Paces(self._budgets)
+        self._paces = Paces(self._budgets, used_until_s=self._clock.monotonic() if takes_over else 0.0)
         self._mailboxes = _MailboxSlots(self._budgets.mailbox_in_flight)
         self._fences: dict[Scope, _Fence] = {}
         self._services = {service: _Adaptive(self._budgets.in_flight(service)) for service in Service}
@@ -108,6 +114,14 @@ class Governor:
                 yield Admission(self, traffic, now_s)
             finally:
                 service.places.give_back()
+
+    def divide(self, workers: int) -> None:
+        """From now on so many workers share the budgets."""
+        if workers != self._budgets.workers:
+            self._budgets = self._budgets.divided(workers)
+            self._paces.follow(self._budgets)
+            for service, adaptive in self._services.items():
+                adaptive.bound(self._budgets.in_flight(service))
 
     def concurrency(self, service: Service) -> int:
         """How many requests of the service may be open at once, as found so far."""
@@ -270,6 +284,11 @@ class _Adaptive:
     def raise_a_little(self) -> None:
         if self.places.is_full:  # a level that nobody uses proves nothing
             self._set(min(self._highest, self._level + 1 / self._level))
+
+    def bound(self, highest: int) -> None:
+        """Another highest level."""
+        self._highest = highest
+        self._set(min(self._level, highest))
 
     def halve(self, *, started_s: float, now_s: float) -> None:
         if started_s >= self._halved_at_s:  # a request sent before the last decrease tells nothing new

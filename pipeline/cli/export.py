@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -15,9 +15,11 @@ from pipeline import process
 from pipeline.app import equip, pacing_of, tool_version, utc_now
 from pipeline.cli.console import Globals, out, quiet_pipe
 from pipeline.cli.display import live_progress
+from pipeline.cli.engine import Place, open_engine, parse_engine
 from pipeline.cli.forecast import print_forecast
-from pipeline.cli.settings import load
+from pipeline.cli.settings import load, settings_file
 from pipeline.cli.summary import print_outcomes
+from pipeline.crew import Engine
 from pipeline.errors import ConfigurationError
 from pipeline.exits import Exit, exit_of_error, exit_of_outcomes
 from pipeline.forecast import Forecast, forecast
@@ -39,6 +41,7 @@ def run(
     deadline: str | None,
     dry_run: bool,
     accept_new_pseudonyms: bool,
+    engine: str | None,
 ) -> Exit:
     settings, reader = load(options)
     arguments = _Arguments()
@@ -49,8 +52,9 @@ def run(
     )
     names = arguments.connectors(connectors, settings)
     limit = arguments.duration("--deadline", deadline)
+    place = arguments.engine(engine)
     arguments.raise_faults()
-    return _export(options, settings, reader, request, names, limit, dry_run=dry_run)
+    return _export(options, settings, reader, request, names, limit, dry_run=dry_run, place=place)
 
 
 def backfill(
@@ -62,6 +66,7 @@ def backfill(
     deadline: str | None,
     dry_run: bool,
     accept_new_pseudonyms: bool,
+    engine: str | None,
 ) -> Exit:
     settings, reader = load(options)
     arguments = _Arguments()
@@ -69,8 +74,9 @@ def backfill(
     request = Request(kind=RunKind.BACKFILL, since=start, until=end, accept_new_pseudonyms=accept_new_pseudonyms)
     names = arguments.connectors(connectors, settings)
     limit = arguments.duration("--deadline", deadline)
+    place = arguments.engine(engine)
     arguments.raise_faults()
-    return _export(options, settings, reader, request, names, limit, dry_run=dry_run)
+    return _export(options, settings, reader, request, names, limit, dry_run=dry_run, place=place)
 
 
 def plan(options: Globals, *, since: str | None, until: str | None) -> Exit:
@@ -106,6 +112,9 @@ class _Arguments:
     def duration(self, name: str, text: str | None) -> timedelta | None:
         return self._parse(name, text, parse_duration)
 
+    def engine(self, text: str | None) -> Place | None:
+        return self._parse("--engine", text, parse_engine)
+
     def connectors(self, names: Sequence[str], settings: Settings) -> list[ConnectorName]:
         chosen = [known for known in CONNECTOR_NAMES if known in names]
         for name in names:
@@ -137,10 +146,14 @@ def _export(
     deadline: timedelta | None,
     *,
     dry_run: bool,
+    place: Place | None = None,
 ) -> Exit:
     log = options.logger()
     progress = Progress(kind=request.kind)
-    work = _work(settings, reader, request, connectors, deadline, log=log, progress=progress, dry_run=dry_run)
+    workers = open_engine(None if dry_run else place, settings_file=settings_file(options))
+    work = _work(
+        settings, reader, request, connectors, deadline, log=log, progress=progress, dry_run=dry_run, workers=workers
+    )
     with live_progress(progress, shown=options.show_progress), _what_a_refusal_leaves(request.kind):
         done = asyncio.run(work)
     with quiet_pipe():
@@ -163,6 +176,7 @@ async def _work(
     log: Log,
     progress: Progress,
     dry_run: bool,
+    workers: AbstractAsyncContextManager[Engine | None],
 ) -> list[Outcome] | Forecast:
     stop = asyncio.Event()
     equipped = equip(
@@ -180,11 +194,11 @@ async def _work(
                 return await forecast(equipment, request, pacing=pacing_of(settings, request.kind))
         async with metrics_published(settings.telemetry, progress, log=log, version=tool_version()):
             try:
-                async with equipped as equipment:
+                async with workers as engine, equipped as equipment:
                     process.loaded()
                     if settings.telemetry.is_asked_for:
                         progress.last_success = await last_success(equipment.state, request.kind)
-                    outcomes = await export(equipment, request)
+                    outcomes = await export(equipment, request, engine=engine)
             except BaseException as error:
                 progress.exit_code = exit_of_error(error)[0]
                 raise

@@ -60,6 +60,14 @@ AcceptNewPseudonyms = Annotated[
         help="Go on although salt, profile or rules changed: rows will not join with older ones.",
     ),
 ]
+EngineName = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        metavar="E",
+        help="Divide the work among workers: dask://HOST:PORT, or local:N for N processes on this machine.",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Estimate what it would take, as `plan` does; export nothing.")]
 
 
@@ -156,6 +164,7 @@ def run(
     deadline: Deadline = None,
     dry_run: DryRun = False,
     accept_new_pseudonyms: AcceptNewPseudonyms = False,
+    engine: EngineName = None,
 ) -> None:
     """Export what is new since the last run; continues an interrupted one.
 
@@ -173,6 +182,7 @@ def run(
             deadline=deadline,
             dry_run=dry_run,
             accept_new_pseudonyms=accept_new_pseudonyms,
+            engine=engine,
         )
     )
 
@@ -186,6 +196,7 @@ def backfill(
     deadline: Deadline = None,
     dry_run: DryRun = False,
     accept_new_pseudonyms: AcceptNewPseudonyms = False,
+    engine: EngineName = None,
 ) -> None:
     """Export a range of dates; neither reads nor moves the watermarks of `run`.
 
@@ -204,6 +215,7 @@ def backfill(
             deadline=deadline,
             dry_run=dry_run,
             accept_new_pseudonyms=accept_new_pseudonyms,
+            engine=engine,
         )
     )
 

@@ -19,11 +19,13 @@ from config.load import load_settings
 from config.permissions import NEEDS, ROLES, least_roles
 from connectors.emulator import Emulator, Tenant
 from pipeline.app import utc_now
+from pipeline.cli import worker as worker_module
+from pipeline.cli.engine import parse_engine
 from pipeline.exits import Exit
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-KUSTOMIZATIONS = ("overlays/eks", "overlays/gke", "overlays/aks", "backfill")
+KUSTOMIZATIONS = ("overlays/eks", "overlays/gke", "overlays/aks", "backfill", "dask")
 TERRAFORM = sorted((DEPLOY / "terraform").iterdir())
 ENVIRONMENT = {"M365_EXPORT_SALT": "a salt that is long enough", "M365_EXPORT_CLIENT_SECRET": "none"}
 
@@ -130,6 +132,45 @@ def test_pods_have_no_right_too_many(name: str) -> None:
 
 
 @needs_kubectl
+def test_workers_are_as_locked_down_as_the_export_and_have_its_settings() -> None:
+    """Scheduler and workers have no right that the CronJob lacks; only workers get settings, secrets and identity."""
+    resources = rendered("dask")
+    deployments = {each["metadata"]["name"]: each for each in resources if each["kind"] == "Deployment"}
+    assert set(deployments) == {"m365-export-scheduler", "m365-export-workers"}
+    cron = one(resources, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (export,) = cron["containers"]
+    for deployment in deployments.values():
+        pod = deployment["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        assert pod["securityContext"] == cron["securityContext"]
+        assert pod["automountServiceAccountToken"] is False
+        assert container["securityContext"] == export["securityContext"]
+        assert container["image"] == export["image"]
+        assert container["resources"]["limits"]["memory"]
+    workers = deployments["m365-export-workers"]["spec"]["template"]["spec"]
+    (worker,) = workers["containers"]
+    assert (worker["env"], worker["volumeMounts"]) == (export["env"], export["volumeMounts"])
+    assert (workers["volumes"], workers["serviceAccountName"]) == (cron["volumes"], cron["serviceAccountName"])
+    assert worker["args"][-1] == f"--preload={worker_module.__name__}"
+    (scheduler,) = deployments["m365-export-scheduler"]["spec"]["template"]["spec"]["containers"]
+    assert "env" not in scheduler
+    assert [mount["name"] for mount in scheduler["volumeMounts"]] == ["tmp"]
+
+
+@needs_kubectl
+def test_only_pods_of_the_export_reach_the_scheduler() -> None:
+    """Whoever reaches it has the workers' rights: nobody else does. The export is led to where it listens."""
+    resources = rendered("dask")
+    policies = {each["metadata"]["name"]: each["spec"] for each in resources if each["kind"] == "NetworkPolicy"}
+    (ingress,) = policies["m365-export-dask"]["ingress"]
+    assert ingress["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "m365-export"}}}]
+    service = one(resources, "Service")
+    arguments = one(resources, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    place = parse_engine(arguments[arguments.index("--engine") + 1]).address
+    assert place == f"{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
+
+
+@needs_kubectl
 def test_the_cron_job_leaves_the_exporter_its_time() -> None:
     """Kubernetes kills later than the exporter stops by itself, and never starts a second run beside the first."""
     spec = one(rendered("overlays/eks"), "CronJob")["spec"]
@@ -219,7 +260,7 @@ def test_the_exporter_may_create_at_the_destination_and_nothing_else() -> None:
     assert '"roles/storage.objectCreator"' in block
 
 
-@pytest.mark.parametrize("name", ["runtime", "build", "stores"])
+@pytest.mark.parametrize("name", ["runtime", "workers", "build", "stores"])
 def test_image_locks_name_no_host(name: str) -> None:
     """The locks of the image say what is installed and its digests, not from where."""
     text = text_of(f"deploy/image/{name}.lock")

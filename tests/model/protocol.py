@@ -119,7 +119,7 @@ class Program:
         return [slot.open] if slot is not None and slot.open else []
 
     def _open(self) -> Exporter:
-        """`Journal._open`."""
+        """`Journal.open`."""
         if Safeguard.ONE_SLOT not in self._has:
             yield from self._check()
             yield from self._insist(Call("create", ("open", self._me, "run"), ""))

@@ -83,3 +83,52 @@ def test_what_a_night_asks_of_a_team_need_not_wait() -> None:
         assert len([at for at in starts if first <= at < first + 1 - 1e-6]) <= 4
     half = Paces(Budgets().share(0.5))
     assert _starts(half, Draw(Limit.TEAMS_TEAM, "t"), [0.0] * 3) == [0.0, 1.0, 2.0]
+
+
+def test_workers_divide_what_is_not_one_principals() -> None:
+    """Budgets of the tenant are divided; those of a mailbox, a chat, a team or a log belong to its only reader."""
+    whole, third = Budgets(), Budgets().divided(3)
+    assert third.paced(Limit.TEAMS).units == pytest.approx(whole.paced(Limit.TEAMS).units / 3)
+    assert third.in_flight(Service.OUTLOOK) == whole.in_flight(Service.OUTLOOK) // 3
+    for limit in (Limit.MAILBOX, Limit.TEAMS_CHAT, Limit.TEAMS_TEAM, Limit.CALL_RECORD):
+        assert third.paced(limit) == whole.paced(limit)
+
+
+def test_no_more_workers_than_a_budget_can_be_divided_among() -> None:
+    """With so many each has a request a period left; a backfill, with half of everything, bears half as many."""
+    budgets = Budgets()
+    most = budgets.most_workers
+    shared = budgets.divided(most).paced(Limit.MEETING)
+    assert 1 <= shared.units < 1 + 1 / most
+    assert budgets.share(0.5).most_workers == most // 2
+
+
+@pytest.mark.parametrize("limit", [Limit.TEAMS, Limit.DIRECTORY, Limit.MEETING])
+def test_workers_that_come_and_go_keep_to_the_whole_budget_together(limit: Limit) -> None:
+    """Greedy workers, one, then three, then two: no period sees more than Microsoft's limit."""
+    whole = Budgets()
+    period_s = whole.paced(limit).period_s
+    sent: list[float] = []
+
+    def work(paces: Paces, *, since_s: float, until_s: float) -> None:
+        now_s = since_s
+        while (at_s := paces.reserve(Draw(limit), now_s=now_s)) < until_s:
+            sent.append(at_s)
+            now_s = at_s
+
+    first = Paces(whole)
+    work(first, since_s=0, until_s=5 * period_s)
+    first.follow(whole.divided(3))
+    others = [Paces(whole.divided(3), used_until_s=5 * period_s) for _ in range(2)]
+    for paces in (first, *others):
+        work(paces, since_s=5 * period_s, until_s=10 * period_s)
+    for paces in others:  # the first is lost; its share is free after a while
+        paces.follow(whole.divided(2))
+        work(paces, since_s=12 * period_s, until_s=15 * period_s)
+    sent.sort()
+    given = whole.paced(limit).units / (1 - whole.margin)
+    left = 0
+    for right, at_s in enumerate(sent):
+        while sent[left] <= at_s - period_s:
+            left += 1
+        assert right - left + 1 <= given + 1

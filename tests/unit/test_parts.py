@@ -61,7 +61,7 @@ async def assembled(
     state: MemoryStore, destination: MemoryStore, journal: Journal, *, memory: Memory | None = None
 ) -> PartAssembler:
     return PartAssembler(
-        journal=journal,
+        ledger=journal,
         destination=destination,
         encoder=lambda dataset: LineEncoder(),
         blocking=at_once,

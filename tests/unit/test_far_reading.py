@@ -1,0 +1,170 @@
+"""A run that is done by workers, in memory: each is a process of its own in all but name, and any of them may fail."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from pipeline.errands import Brought, Errand, Grant, trouble_of
+from pipeline.errors import ConfigurationError, EngineLost, FailReason, SkipReason, UnitFailed, UnitSkipped
+from pipeline.manifest import Manifest
+from pipeline.model import RunKind
+from pipeline.run import Outcome, Request, export
+from pipeline.workshop import Workshop
+from tests.harness import NOW, Harness, SmallTenant
+from tests.virtual_time import now_s, virtual_time
+
+RUN = Request(kind=RunKind.RUN)
+
+
+@dataclass(slots=True)
+class NearEngine:
+    """An engine whose workers are here. `dying` workers vanish with the errands in their hands."""
+
+    harness: Harness
+    present: dict[str, int] = field(default_factory=lambda: {"a": 2, "b": 2})
+    dying: set[str] = field(default_factory=set)
+    executions: int = 1  # of every errand, at once; the last to end is the one that counts
+    other_settings: bool = False
+    coming: str = ""  # arrives while the first errand, which takes a while, is done
+    grants: list[tuple[str, Grant]] = field(default_factory=list)
+    errands: Counter[int] = field(default_factory=Counter)
+
+    async def workers(self) -> Mapping[str, int]:
+        self.harness.now = NOW + timedelta(seconds=now_s())
+        return dict(self.present)
+
+    async def grant(self, worker: str, grant: Grant) -> bool:
+        self.grants.append((worker, grant))
+        return worker in self.present
+
+    async def read(self, worker: str, errand: bytes) -> bytes | None:
+        wanted = msgspec.msgpack.decode(errand, type=Errand)
+        self.errands[wanted.numbering.first] += 1
+        if self.coming:
+            self.present[self.coming] = 1
+            await asyncio.sleep(3)
+        answers = await asyncio.gather(*(self._done(wanted) for _ in range(self.executions)))
+        if worker in self.dying:
+            self.present.pop(worker, None)
+            await asyncio.sleep(3600)
+        return answers[-1]
+
+    async def _done(self, errand: Errand) -> bytes:
+        equipment = self.harness.equip()
+        if self.other_settings:
+            equipment = replace(equipment, identity=replace(equipment.identity, salt_fingerprint="another"))
+        try:
+            report = await (await Workshop.open(equipment, errand)).do(errand)
+        except ConfigurationError as error:
+            return msgspec.msgpack.encode(trouble_of(error))
+        return msgspec.msgpack.encode(Brought(equipment.vault.seal_blob(msgspec.msgpack.encode(report))))
+
+
+def sealed(outcomes: list[Outcome]) -> Manifest:
+    (outcome,) = outcomes
+    assert outcome.manifest is not None
+    return outcome.manifest
+
+
+def tenant() -> SmallTenant:
+    tenant = SmallTenant.with_mail(users=9, messages=10)
+    tenant.errors[tenant.users[1], "mail_messages"] = UnitSkipped(SkipReason.NO_MAILBOX)
+    tenant.errors[tenant.users[2], "mail_messages"] = UnitFailed(FailReason.TIMEOUT)
+    tenant.messages[tenant.users[3]] = []
+    return tenant
+
+
+def counted(manifest: Manifest) -> object:
+    lines = {
+        dataset: (line.rows, line.rejected, line.units, line.completeness)
+        for dataset, line in manifest.datasets.items()
+    }
+    return lines, manifest.skipped, manifest.failed, manifest.status
+
+
+@virtual_time
+async def test_workers_do_what_one_process_does() -> None:
+    """Rows, counts, skips, failures and watermarks are those of a run without workers."""
+    alone, led = Harness(tenant()), Harness(tenant())
+    expected = sealed(await export(alone.equip(), RUN))
+
+    manifest = sealed(await export(led.equip(), RUN, engine=NearEngine(led)))
+
+    assert counted(manifest) == counted(expected)
+    assert {key[1:] for key in led.keys("mail_messages")} == {key[1:] for key in alone.keys("mail_messages")}
+    assert set(led.keys("mail_messages").values()) == {1}
+    equipment = alone.equip(), led.equip()
+    assert await equipment[0].watermarks.load() == await equipment[1].watermarks.load()
+
+
+@virtual_time
+async def test_an_errand_that_is_done_twice_at_once_is_published_once() -> None:
+    """Both executions seal parts of the same name; one set is published, and of the other no bytes stay."""
+    harness = Harness(tenant())
+
+    manifest = sealed(await export(harness.equip(), RUN, engine=NearEngine(harness, executions=2)))
+
+    assert set(harness.keys("mail_messages").values()) == {1}
+    assert manifest.datasets["mail_messages"].rows == 60
+    assert not harness.bucket.staged
+
+
+@virtual_time
+async def test_what_a_lost_worker_had_in_hand_is_done_by_others_once_its_grant_is_over() -> None:
+    """Complete and exact; and nobody else has the dead worker's share, or its mailboxes, while it might still ask."""
+    harness = Harness(tenant())
+    engine = NearEngine(harness, dying={"a"})
+
+    manifest = sealed(await export(harness.equip_for(workers=2), RUN, engine=engine))
+
+    assert manifest.datasets["mail_messages"].rows == 60
+    assert set(harness.keys("mail_messages").values()) == {1}
+    assert max(engine.errands.values()) == 2
+    last = max(grant.until for worker, grant in engine.grants if worker == "a")
+    alone = [grant for worker, grant in engine.grants if worker == "b" and grant.workers == 1]
+    assert alone
+    assert min(grant.until for grant in alone) - timedelta(seconds=20) > last
+
+
+@virtual_time
+async def test_nobody_is_hired_before_all_others_have_their_smaller_share() -> None:
+    """A newcomer's first grant comes after those that make room for it."""
+    harness = Harness(tenant())
+    engine = NearEngine(harness, present={"a": 1}, coming="b")
+
+    await export(harness.equip_for(workers=2), RUN, engine=engine)
+
+    first = next(index for index, (worker, _) in enumerate(engine.grants) if worker == "b")
+    before = [grant.workers for worker, grant in engine.grants[:first] if worker == "a"]
+    assert before[-1] == 2
+
+
+@virtual_time
+async def test_other_settings_are_found_out_before_anything_is_read() -> None:
+    """A worker with another salt ends the command with a line that names it."""
+    harness = Harness(tenant())
+    with pytest.raises(ExceptionGroup) as caught:
+        await export(harness.equip(), RUN, engine=NearEngine(harness, other_settings=True))
+    assert "privacy.salt: a worker has another one" in str(leaf(caught.value))
+    assert not [key for key in harness.bucket.objects if key.startswith("mail_messages/")]
+
+
+@virtual_time
+async def test_units_over_which_workers_die_end_the_command() -> None:
+    """After three losses of the same errand it is not given to a fourth; what is published stays."""
+    harness = Harness(tenant())
+    engine = NearEngine(harness, present=dict.fromkeys("abcdef", 2), dying=set("abcdef"))
+    with pytest.raises(ExceptionGroup) as caught:
+        await export(harness.equip_for(workers=2), RUN, engine=engine)
+    assert isinstance(leaf(caught.value), EngineLost)
+
+
+def leaf(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
