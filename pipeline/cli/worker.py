@@ -32,13 +32,13 @@ async def do(errand: bytes) -> bytes:
 
 
 def grant(encoded: bytes) -> bool:
-    """Take an encoded `Grant`."""
+    """Take an encoded `Grant`; whether the worker keeps to it from now on."""
     given = msgspec.msgpack.decode(encoded, type=Grant)
-    _hires.setdefault(given.hire, _Hire()).renew(given)
+    is_taken = _hires.setdefault(given.hire, _Hire()).renew(given)
     for name in [name for name, hire in _hires.items() if hire.is_over]:
         _closing.add(closing := asyncio.ensure_future(_hires.pop(name).close()))
         closing.add_done_callback(_closing.discard)
-    return True
+    return is_taken
 
 
 NEVER = datetime.min.replace(tzinfo=UTC)
@@ -72,10 +72,10 @@ class _Hire:
     def is_over(self) -> bool:
         return self.left_s <= 0 and not self.deadlines
 
-    def renew(self, given: Grant) -> None:
-        """A grant that ran out is not given again: the coordinator may have given the work to others."""
+    def renew(self, given: Grant) -> bool:
+        """False where it comes too late: when a grant is over, the coordinator may give the work to others."""
         if self.left_s <= 0 and (self.begun or self.workshop is not None):
-            return
+            return False
         self.until, self.workers = given.until, given.workers
         for deadline in self.deadlines:
             deadline.reschedule(asyncio.get_running_loop().time() + self.left_s)
@@ -83,6 +83,7 @@ class _Hire:
             self.equipment.divide_budgets(given.workers)
         if given.stop:
             self.stop.set()
+        return True
 
     async def report(self, errand: Errand) -> bytes:
         """Raises: TimeoutError, when the grant runs out first."""

@@ -58,7 +58,7 @@ def counters(served: Served) -> Mapping[str, Any]:
 
 
 def manifest(folder: Path) -> dict[str, Any]:
-    (file,) = (path for path in folder.glob("data/_manifests/*.json") if "fields" not in path.name)
+    (file,) = (path for path in folder.glob("data/_manifests/*.json") if path.name.count(".") == 1)
     content: dict[str, Any] = json.loads(file.read_text())
     return content
 
@@ -86,18 +86,17 @@ def cluster(served: Served, settings: Path, *, workers: int) -> Iterator[tuple[s
         while not address.exists():
             time.sleep(0.1)
         place = json.loads(address.read_text())["address"]
-        started = [
-            stack.enter_context(
-                ended(
-                    subprocess.Popen(
-                        [*python, "worker", place, "--nthreads", "2", "--no-nanny", "--no-dashboard", *PRELOAD],
-                        env=environment(served, settings),
-                        **quiet,
-                    )
+        started = []
+        for number in range(workers):
+            told = settings.parent / f"worker-{number}"
+            command = [*python, "worker", place, "--nthreads", "2", "--no-nanny", "--no-dashboard", *PRELOAD]
+            with told.open("wb") as log:
+                process = subprocess.Popen(
+                    command, env=environment(served, settings), cwd=settings.parent, stdout=log, stderr=log
                 )
-            )
-            for _ in range(workers)
-        ]
+            started.append(stack.enter_context(ended(process)))
+        while not all("Registered to" in path.read_text() for path in settings.parent.glob("worker-*")):
+            time.sleep(0.1)
         yield place.removeprefix("tcp://"), started
 
 

@@ -30,6 +30,7 @@ class NearEngine:
     dying: set[str] = field(default_factory=set)
     executions: int = 1  # of every errand, at once; the last to end is the one that counts
     other_settings: bool = False
+    stop: asyncio.Event | None = None  # set when the first errand is done
     coming: str = ""  # arrives while the first errand, which takes a while, is done
     grants: list[tuple[str, Grant]] = field(default_factory=list)
     errands: Counter[int] = field(default_factory=Counter)
@@ -52,6 +53,8 @@ class NearEngine:
         if worker in self.dying:
             self.present.pop(worker, None)
             await asyncio.sleep(3600)
+        if self.stop is not None:
+            self.stop.set()
         return answers[-1]
 
     async def _done(self, errand: Errand) -> bytes:
@@ -129,6 +132,23 @@ async def test_what_a_lost_worker_had_in_hand_is_done_by_others_once_its_grant_i
     alone = [grant for worker, grant in engine.grants if worker == "b" and grant.workers == 1]
     assert alone
     assert min(grant.until for grant in alone) - timedelta(seconds=20) > last
+
+
+@virtual_time
+async def test_a_run_that_is_stopped_with_workers_goes_on_without_them() -> None:
+    """What was reported is published; the next command continues the same run, and nothing is there twice."""
+    harness = Harness(tenant())
+    equipment = harness.equip()
+    (stopped,) = await export(equipment, RUN, engine=NearEngine(harness, {"a": 1}, stop=equipment.stop))
+    assert stopped.interrupted
+    before = harness.keys("mail_messages")
+    assert before
+
+    manifest = sealed(await export(harness.equip(), RUN))
+
+    assert manifest.run_id == stopped.run_id
+    assert manifest.datasets["mail_messages"].rows == 60 > len(before)
+    assert set(harness.keys("mail_messages").values()) == {1}
 
 
 @virtual_time
