@@ -31,7 +31,8 @@ def given(hire: str, *, seconds: float) -> bytes:
 
 
 async def answer(hire: str) -> Answer:
-    return msgspec.msgpack.decode(await do(errand(hire)), type=Answer)
+    told: Answer = msgspec.msgpack.decode(await do(errand(hire)), type=Answer)
+    return told
 
 
 async def test_nothing_is_done_without_a_grant() -> None:
