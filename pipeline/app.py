@@ -130,10 +130,12 @@ async def equip(
     progress: Progress | None = None,
     manners: Manners | None = None,
     workers: int | None = None,
+    on_fence: Sequence[OnFence] = (),
 ) -> AsyncIterator[Equipment]:
     """Everything one command works with; closed when the context ends. `connectors` narrows the configured ones.
 
-    `workers`: so many share the budgets, of which this process is one; None where it works alone.
+    `workers`: so many share the budgets, of which this process is one; None where it works alone. `on_fence` is told
+    of fences beside display, log and facts.
     """
     progress = progress or Progress()
     waits = Waits()
@@ -157,9 +159,12 @@ async def equip(
         governor = Governor(
             budgets,
             clock=manners.clock,
-            on_fence=_named_by_pseudonym(pseudonymizer, progress.note_fence, partial(log_fence, log), waits.note),
-            takes_over=workers is not None,
+            on_fence=_named_by_pseudonym(
+                pseudonymizer, progress.note_fence, partial(log_fence, log), waits.note, *on_fence
+            ),
         )
+        if workers is not None:
+            governor.take_over()
         clients = await stack.enter_async_context(
             _clients(
                 settings,
@@ -239,10 +244,9 @@ async def equip(
             log=log,
             progress=progress,
             told_every=EVERY_LOCAL if settings.state.scheme == "file" else EVERY_CLOUD,
+            throttle=governor,
             waits=waits,
             stop=stop or asyncio.Event(),
-            divide_budgets=governor.divide,
-            most_workers=budgets.most_workers,
         )
 
 
@@ -303,7 +307,7 @@ async def _clients(
     """One client for each application that the chosen connectors use, in their order."""
     network = Network.from_environment(environ, ca_file=settings.tenant.ca_file)
     clients: dict[EffectiveAuth, GraphClient] = {}
-    progress.usage = lambda: _usage(clients.values(), governor)
+    progress.own_usage = lambda: _usage(clients.values(), governor)
     async with AsyncExitStack() as stack:
         for name in names:
             auth = settings.effective_auth(name)

@@ -12,7 +12,7 @@ from pipeline.journal import EmptyPart, Entry
 from pipeline.memory import Memory
 from pipeline.model import Page, Principal, Unit
 from pipeline.parts import PartAssembler, PartEncoder, PartLedger, publish_as_it_is
-from pipeline.ports import Blocking, Clock, Connector, Destination, Learner, Source, StateStore
+from pipeline.ports import Blocking, Clock, Connector, Destination, Learner, SharedThrottle, Source, StateStore
 from pipeline.progress import Progress
 from pipeline.reading import Directory, Guard, Sanitizer, UnitReader
 from pipeline.scope import Scope
@@ -34,6 +34,11 @@ class Identity:
     tool_version: str
     schema_versions: Mapping[str, int]
     changed_defaults: tuple[DefaultChange, ...] = ()  # of keys that the settings leave out
+
+    @property
+    def binding(self) -> bytes:
+        """What a state location belongs to from its first part on."""
+        return f"{self.tenant}\n{self.destination}\n".encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +75,11 @@ class Equipment:
     log: Log
     progress: Progress
     scope: Scope
+    throttle: SharedThrottle
     learners: Sequence[Learner] = ()
     told_every: timedelta | None = None  # how often the state is told of the progress; None: never
     waits: Waits = field(default_factory=Waits)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-
-    divide_budgets: Callable[[int], None] = lambda _workers: None  # so many share them from now on
-    most_workers: int = 1  # that may share the budgets
 
     @property
     def sources(self) -> dict[str, Source]:

@@ -24,7 +24,7 @@ Keys of an open run, below `open/<kind>/<run_id>/`:
     journal/<dataset>-<part>.fence       an empty part is being put in its place
     journal/<dataset>-<part>.outcome     what is visible: the part, or the empty one; create-only
     uploads/<attempt>-<number>           an upload that was begun, so that its bytes do not stay if nobody ends it
-    uploads/far-<random>                 the same, begun by a worker on behalf of the run
+    uploads/worker-<random>              the same, begun by a worker on behalf of the run
     attempt-<number>                     what an interrupted attempt measured (see `facts`)
     seal-<attempt>                       how it ends (see `seal`); empty: that attempt decides nothing any more
 """
@@ -386,7 +386,7 @@ async def note_upload(state: StateStore, record: RunRecord, path: str, token: st
 
     It is given up with those of earlier processes, unless the run took it over and published it.
     """
-    key = f"{_root(record)}/uploads/far-{secrets.token_hex(8)}"
+    key = f"{_root(record)}/uploads/worker-{secrets.token_hex(8)}"
     await state.create(key, msgspec.json.encode(_BegunUpload(path=path, token=token)))
     return key
 

@@ -54,7 +54,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 def snapshot(progress: Progress, *, every: timedelta = timedelta(0)) -> Snapshot:
     """The progress as it is now; `every`: when the next one follows."""
-    lines = progress.datasets.items()
+    lines = progress.lines.items()
     fences = progress.fences
     return Snapshot(
         kind=progress.kind,

@@ -51,6 +51,27 @@ OnFence = Callable[[Fence], None]
 """Told of each refusal that raises a fence or makes it last longer. A fence ends by itself; nobody is told."""
 
 
+class SharedThrottle(Protocol):
+    """Keeps Microsoft's limits together with other processes that read the same tenant."""
+
+    @property
+    def most_workers(self) -> int:
+        """Among so many the budgets can be divided."""
+        ...
+
+    def divide(self, workers: int) -> None:
+        """From now on so many share the budgets, this process among them."""
+        ...
+
+    def take_over(self) -> None:
+        """Others have used the budgets until now."""
+        ...
+
+    def heed(self, fence: Fence) -> None:
+        """Keep behind a fence of all applications or a service that another process met; it is told to nobody."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class RowFilter:
     """Keeps the rows whose text at `path` satisfies `keeps`; called once per distinct text of a page."""

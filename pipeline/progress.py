@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from pipeline.ports import Fence
@@ -19,6 +19,26 @@ class Usage:
     """By service and status of the answer; `none` where there was no answer."""
     bytes: int = 0  # of answers, decompressed
     waited_s: float = 0.0  # behind fences, all callers together
+
+    def plus(self, other: "Usage") -> "Usage":
+        return Usage(
+            Counter(self.requests) + Counter(other.requests),
+            self.bytes + other.bytes,
+            self.waited_s + other.waited_s,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Units of one dataset that a worker has settled of a task it still has in hand."""
+
+    finished: int = 0
+    skipped: int = 0
+    failed: int = 0
+    rows: int = 0
+
+    def plus(self, *, finished: int, skipped: int, failed: int, rows: int) -> "Settled":
+        return Settled(self.finished + finished, self.skipped + skipped, self.failed + failed, self.rows + rows)
 
 
 @dataclass(slots=True)
@@ -53,7 +73,9 @@ class Progress:
     datasets: dict[str, DatasetProgress] = field(default_factory=dict)
     skips: Counter[str] = field(default_factory=Counter)
     fenced: Counter[tuple[str, str]] = field(default_factory=Counter)  # refusals that raised a fence, by service, scope
-    usage: Callable[[], Usage] = Usage
+    own_usage: Callable[[], Usage] = Usage  # of this process
+    of_workers: dict[str, Usage] = field(default_factory=dict)  # by session
+    under_way: dict[str, dict[str, Settled]] = field(default_factory=dict)  # by task in hand and dataset: see `lines`
     last_success: datetime | None = None  # when the last complete run of this kind ended, where that is known
     exit_code: int | None = None  # once the command knows it
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -99,6 +121,26 @@ class Progress:
         self._fences[fence.scope, fence.service, fence.principal] = fence
         self.fenced[fence.service, fence.scope] += 1
 
+    def usage(self) -> Usage:
+        """Of this process and of all workers that it has led."""
+        usage = self.own_usage()
+        for each in self.of_workers.values():
+            usage = usage.plus(each)
+        return usage
+
+    @property
+    def lines(self) -> dict[str, DatasetProgress]:
+        """The datasets with what workers have settled so far; `datasets` counts a worker's task when it is done."""
+        lines = {dataset: replace(line) for dataset, line in self.datasets.items()}
+        for task in self.under_way.values():
+            for dataset, settled in task.items():
+                line = lines.setdefault(dataset, DatasetProgress())
+                line.units_finished += settled.finished
+                line.units_skipped += settled.skipped
+                line.units_failed += settled.failed
+                line.rows += settled.rows
+        return lines
+
     @property
     def fences(self) -> list[Fence]:
         """Those that are up, the one that lasts longest first."""
@@ -112,11 +154,11 @@ class Progress:
 
     @property
     def units_settled(self) -> int:
-        return sum(line.units_settled for line in self.datasets.values())
+        return sum(line.units_settled for line in self.lines.values())
 
     @property
     def rows(self) -> int:
-        return sum(line.rows for line in self.datasets.values())
+        return sum(line.rows for line in self.lines.values())
 
     @property
     def elapsed_s(self) -> float:
@@ -124,7 +166,7 @@ class Progress:
 
     def seconds_left(self, connector: str | None = None) -> int | None:
         """At the rate so far, of all connectors or one; None before anything is settled, 0 when everything is."""
-        lines = [line for line in self.datasets.values() if connector in (None, line.connector)]
+        lines = [line for line in self.lines.values() if connector in (None, line.connector)]
         since_s = min((line.since_s for line in lines if line.since_s is not None), default=None)
         settled = sum(line.units_settled for line in lines)
         if since_s is None or not settled:
@@ -134,10 +176,12 @@ class Progress:
 
     def rows_per_s(self, dataset: str) -> float:
         """From the first unit that was planned until now, or until the last one was settled."""
-        line = self.of(dataset)
-        if line.since_s is None or line.settled_s is None:
+        line = self.lines.get(dataset, DatasetProgress())
+        if line.since_s is None or not line.units_settled:
             return 0.0
-        until_s = line.settled_s if line.units_settled >= line.units_planned else time.monotonic()
+        until_s = time.monotonic()
+        if line.settled_s is not None and line.units_settled >= line.units_planned:
+            until_s = line.settled_s
         return line.rows / max(until_s - line.since_s, 1e-3)
 
     def _settled(self, dataset: str) -> DatasetProgress:

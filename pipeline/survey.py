@@ -15,8 +15,8 @@ from pipeline.ports import Source
 from pipeline.reading import UnitReader
 from pipeline.shared_mailboxes import MAILBOX_DATASETS
 from pipeline.telemetry import Event
+from pipeline.unit_work import Take
 from pipeline.watermarks import Key
-from pipeline.working import Take
 
 USERS = "entra_users"
 GROUPS = "entra_groups"

@@ -22,7 +22,7 @@ from pipeline.equipment import Equipment, Identity, Limits
 from pipeline.errors import UnitFailed, UnitSkipped
 from pipeline.memory import Memory
 from pipeline.model import Page, Principal, PrincipalKind, Unit
-from pipeline.ports import Preparation, RowFilter
+from pipeline.ports import Fence, Preparation, RowFilter
 from pipeline.progress import Progress
 from pipeline.sanitize.columnar import ColumnarSanitizer
 from pipeline.sanitize.columns import output_schema
@@ -158,6 +158,25 @@ async def no_faults(_step: Step) -> None:
 
 
 @dataclass(slots=True)
+class Unthrottled:
+    """A `SharedThrottle` that holds nobody; it keeps what it was told."""
+
+    most_workers: int = 1
+    divided: list[int] = field(default_factory=list)
+    times_taken_over: int = 0
+    heeded: list[Fence] = field(default_factory=list)
+
+    def divide(self, workers: int) -> None:
+        self.divided.append(workers)
+
+    def take_over(self) -> None:
+        self.times_taken_over += 1
+
+    def heed(self, fence: Fence) -> None:
+        self.heeded.append(fence)
+
+
+@dataclass(slots=True)
 class Harness:
     """Equips runs over one tenant and one bucket; each `equip` is like a new process."""
 
@@ -172,7 +191,7 @@ class Harness:
 
     def equip_for(self, *, workers: int) -> Equipment:
         """For a run whose budgets bear so many workers."""
-        return replace(self.equip(), most_workers=workers)
+        return replace(self.equip(), throttle=Unthrottled(most_workers=workers))
 
     def equip(self, *, hook: Hook = no_faults) -> Equipment:
         rules = built_in_rules()
@@ -270,6 +289,7 @@ class Harness:
             blocking=blocking,
             memory=memory,
             clock=lambda: self.now,
+            throttle=Unthrottled(),
             scope=Scope(Wanted(), NoDirectory(), forms=lambda text: iter((text,))),
             log=structlog.get_logger(),
             progress=Progress(),

@@ -131,10 +131,9 @@ class Budgets:
 class Paces:
     """Hands out the instants at which requests may go, first come first served."""
 
-    def __init__(self, budgets: Budgets, *, used_until_s: float = 0.0) -> None:
-        """`used_until_s`: until that instant others have used the budgets to the full."""
+    def __init__(self, budgets: Budgets) -> None:
         self._cells = {limit: _Cell.of(budgets.paced(limit)) for limit in Limit}
-        self._used_until_s = used_until_s
+        self._used_until_s: float | None = None
         self._spent_until: dict[tuple[Limit, str], float] = {}
         self._reservations = 0
 
@@ -142,13 +141,17 @@ class Paces:
         """Keep to other budgets from now on; what was used stays used."""
         self._cells = {limit: _Cell.of(budgets.paced(limit)) for limit in Limit}
 
+    def used_by_others(self, *, until_s: float) -> None:
+        """Until that instant others have used the budgets to the full: no burst goes before they have filled again."""
+        self._used_until_s = until_s
+
     def reserve(self, draw: Draw, *, now_s: float) -> float:
         """The earliest instant the request may go; the units are taken from the budget at once."""
         self._sweep(now_s)
         cell = self._cells[draw.limit]
         key = (draw.limit, draw.key)
-        before = self._used_until_s + cell.burst * cell.interval_s if self._used_until_s else 0.0
-        spent_until = max(now_s, self._spent_until.get(key, before)) + draw.units * cell.interval_s
+        before = now_s if self._used_until_s is None else self._used_until_s + cell.burst * cell.interval_s
+        spent_until = max(now_s, before, self._spent_until.get(key, now_s)) + draw.units * cell.interval_s
         self._spent_until[key] = spent_until
         return max(now_s, spent_until - cell.burst * cell.interval_s)
 

@@ -21,7 +21,7 @@ from datetime import timedelta
 from connectors.graph.budgets import Budgets, Paces
 from connectors.graph.clock import GraphClock
 from connectors.graph.errors import GraphError
-from connectors.graph.traffic import Scope, ScopeKind, Service, Traffic
+from connectors.graph.traffic import APP_SCOPE, Scope, ScopeKind, Service, Traffic, service_scope
 from pipeline.ports import Fence, OnFence
 
 START_SHARE = 0.25  # of the highest concurrency: where the adaptive one begins
@@ -79,13 +79,11 @@ class Governor:
         *,
         clock: GraphClock | None = None,
         on_fence: OnFence = lambda _: None,
-        takes_over: bool = False,
     ) -> None:
-        """`takes_over`: the budgets were in use by others until now."""
         self._budgets = budgets or Budgets()
         self._clock = clock or GraphClock()
         self._on_fence = on_fence
-        self._paces = Paces(self._budgets, used_until_s=self._clock.monotonic() if takes_over else 0.0)
+        self._paces = Paces(self._budgets)
         self._mailboxes = _MailboxSlots(self._budgets.mailbox_in_flight)
         self._fences: dict[Scope, _Fence] = {}
         self._services = {service: _Adaptive(self._budgets.in_flight(service)) for service in Service}
@@ -114,6 +112,22 @@ class Governor:
                 yield Admission(self, traffic, now_s)
             finally:
                 service.places.give_back()
+
+    @property
+    def most_workers(self) -> int:
+        """Among so many the budgets can be divided."""
+        return self._budgets.most_workers
+
+    def take_over(self) -> None:
+        """Others have used the budgets until now."""
+        self._paces.used_by_others(until_s=self._clock.monotonic())
+
+    def heed(self, fence: Fence) -> None:
+        """Keep behind a fence of all applications or a service that another process met; it is told to nobody."""
+        scope = APP_SCOPE if fence.scope == ScopeKind.APP else service_scope(Service(fence.service))
+        until_s = self._clock.monotonic() + (fence.until - self._clock.now()).total_seconds()
+        known = self._fences.setdefault(scope, _Fence())
+        known.until_s = max(known.until_s, until_s)
 
     def divide(self, workers: int) -> None:
         """From now on so many workers share the budgets."""

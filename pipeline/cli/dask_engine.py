@@ -1,8 +1,8 @@
 """Workers in other processes, by Dask's scheduler: an `Engine`. Nothing else imports Dask.
 
 https://distributed.dask.org/en/stable/api.html (checked 2026-11). Dask is told which worker does what: its own choice
-could give a mailbox to two of them. So it brings errands and answers, knows who is there, and starts and watches the
-processes; what follows from that is decided in `pipeline.crew`.
+could give a mailbox to two of them. So it brings tasks and answers, knows who is there, and starts and watches the
+processes; what follows from that is decided in `pipeline.workers.coordinator`.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ import dask
 import msgspec
 from distributed import Client, LocalCluster
 
-from pipeline.cli import worker as far
-from pipeline.crew import Engine
-from pipeline.errands import Grant
+from pipeline.cli import worker
 from pipeline.errors import EngineLost
+from pipeline.workers.coordinator import Engine
+from pipeline.workers.messages import Grant, Heartbeat
 
 CONFIRMATION_S = 5.0  # for a worker to say that it has a grant
 SCHEDULER_S = 30.0  # for the scheduler to answer
-LANES = 2  # errands in hand of a local worker: while one ends, the other goes on
+SLOTS = 2  # tasks in hand of a local worker: while one ends, the other goes on
 
 
 @asynccontextmanager
@@ -31,14 +31,15 @@ async def open_local(workers: int, *, environment: dict[str, str]) -> AsyncItera
     _quieten()
     cluster = LocalCluster(  # type: ignore[no-untyped-call]  # Dask has no types
         n_workers=workers,
-        threads_per_worker=LANES,
+        threads_per_worker=SLOTS,
         processes=True,
         host="127.0.0.1",
         dashboard_address=None,
         security=True,
         silence_logs=logging.CRITICAL,
         env=environment,
-        preload=[far.__name__],
+        preload=[worker.PRELOAD],
+        memory_limit=0,  # each keeps to limits.memory_mib itself; Dask would have it killed above its own idea
         asynchronous=True,
     )
     async with cluster, _client(cluster.scheduler_address, cluster.security) as client:
@@ -74,18 +75,19 @@ class _Dask:
             raise EngineLost("the scheduler of the workers does not answer any more") from error
         return present
 
-    async def grant(self, worker: str, grant: Grant) -> bool:
+    async def grant(self, name: str, grant: Grant) -> Heartbeat | None:
         try:
             async with asyncio.timeout(CONFIRMATION_S):
                 answers = await self._client.run(
-                    far.grant, msgspec.msgpack.encode(grant), workers=[worker], on_error="return"
+                    worker.grant, msgspec.msgpack.encode(grant), workers=[name], on_error="return"
                 )
         except Exception:  # noqa: BLE001 - whatever it is: nothing was confirmed
-            return False
-        return answers.get(worker) is True
+            return None
+        answer = answers.get(name)
+        return msgspec.msgpack.decode(answer, type=Heartbeat) if isinstance(answer, bytes) else None
 
-    async def read(self, worker: str, errand: bytes) -> bytes | None:
-        future = self._client.submit(far.do, errand, workers=[worker], allow_other_workers=False, pure=False)
+    async def run(self, name: str, task: bytes) -> bytes | None:
+        future = self._client.submit(worker.do, task, workers=[name], allow_other_workers=False, pure=False)
         try:
             answer: bytes = await future
         except Exception:  # noqa: BLE001 - `do` answers every error of its own: this one is the engine's

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipeline.crew import Engine
+from pipeline.workers.coordinator import Engine
 
 MOST_LOCAL = 64
 

@@ -19,7 +19,6 @@ from pipeline.cli.engine import Place, open_engine, parse_engine
 from pipeline.cli.forecast import print_forecast
 from pipeline.cli.settings import load, settings_file
 from pipeline.cli.summary import print_outcomes
-from pipeline.crew import Engine
 from pipeline.errors import ConfigurationError
 from pipeline.exits import Exit, exit_of_error, exit_of_outcomes
 from pipeline.forecast import Forecast, forecast
@@ -29,6 +28,7 @@ from pipeline.model import RunKind
 from pipeline.progress import Progress
 from pipeline.run import Outcome, Request, export
 from pipeline.telemetry import Event, Log
+from pipeline.workers.coordinator import Engine
 
 _T = TypeVar("_T")
 

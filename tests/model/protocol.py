@@ -153,7 +153,7 @@ class Program:
             yield from self._work(run, entries)
 
     def _work(self, run: str, entries: dict[str, Entry]) -> Exporter:
-        """Read what is due and not done, publish it in parts, seal (`pipeline.run`: `_Run`)."""
+        """Read what is due and not done, publish it in parts, seal (`pipeline.execution`)."""
         known = (yield Call("read", ("watermarks",))) or frozenset()
         left = UNITS - known - _units(entries)
         while left:

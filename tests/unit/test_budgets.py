@@ -119,7 +119,9 @@ def test_workers_that_come_and_go_keep_to_the_whole_budget_together(limit: Limit
     first = Paces(whole)
     work(first, since_s=0, until_s=5 * period_s)
     first.follow(whole.divided(3))
-    others = [Paces(whole.divided(3), used_until_s=5 * period_s) for _ in range(2)]
+    others = [Paces(whole.divided(3)) for _ in range(2)]
+    for paces in others:
+        paces.used_by_others(until_s=5 * period_s)
     for paces in (first, *others):
         work(paces, since_s=5 * period_s, until_s=10 * period_s)
     for paces in others:  # the first is lost; its share is free after a while

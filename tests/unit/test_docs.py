@@ -16,11 +16,11 @@ from config.secrets import SecretReader
 from config.setup import words
 from pipeline import estimate
 from pipeline.cli.console import hoist
+from pipeline.execution import STOP_GRACE
 from pipeline.guide.commands import command_line
 from pipeline.guide.settings import keys
 from pipeline.reading import DAMAGED
 from pipeline.rules_check import check_rules_file
-from pipeline.run import STOP_GRACE
 from pipeline.sanitize import record_rules
 from pipeline.sanitize.row_engine import Reason
 from pipeline.sanitize.rules import built_in_rules

@@ -28,7 +28,7 @@ NOW = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
 def _progress(*, kind: str = "run", rows: int = 1_200, last_success: datetime | None = NOW) -> Progress:
     """A run in which everything that is counted has happened."""
     usage = Usage({("outlook", "200"): 40, ("outlook", "429"): 2, ("directory", "none"): 1}, 5_000, 12.5)
-    progress = Progress(kind=kind, now=lambda: NOW, usage=lambda: usage, last_success=last_success)
+    progress = Progress(kind=kind, now=lambda: NOW, own_usage=lambda: usage, last_success=last_success)
     for _ in range(4):
         progress.planned("mail_messages")
     progress.finished("mail_messages", rows=rows, rejected=3)

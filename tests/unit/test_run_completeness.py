@@ -8,10 +8,11 @@ from rich.console import Console
 
 from pipeline.cli.summary import print_manifest
 from pipeline.completeness import Method
+from pipeline.execution import TRIES_OF_A_DIFFERENCE
 from pipeline.exits import Exit, exit_of_outcomes
 from pipeline.manifest import Completeness, Manifest
 from pipeline.model import RunKind
-from pipeline.run import TRIES_OF_A_DIFFERENCE, Request, export
+from pipeline.run import Request, export
 from tests.harness import NOW, Harness, SmallTenant
 from tests.unit.test_run import RUN, run_once
 

@@ -1,31 +1,31 @@
-"""The coordinator's side of reading with workers: units become errands, reports become parts of the run.
+"""Reading with workers, from the coordinator's side: units become tasks, reports become parts of the run.
 
-group -> number parts -> errand -> (a worker) -> report -> keep what was learnt -> journal and publish -> count
+partition -> number parts -> task -> (a worker) -> report -> keep what was learnt -> journal and publish -> count
 """
 
 from collections.abc import Sequence
 
 import msgspec
 
-from pipeline.crew import Crew, Task
 from pipeline.equipment import Equipment
-from pipeline.errands import Errand, Report, facts_of, replay
-from pipeline.groups import divided
 from pipeline.journal import Journal
 from pipeline.lessons import Lessons
 from pipeline.model import Unit
 from pipeline.parts import PartAssembler
-from pipeline.sealed_parts import Numbering
-from pipeline.working import Outcomes
-from pipeline.workshop import encode_units
+from pipeline.unit_work import Outcomes
+from pipeline.workers.coordinator import Assignment, Coordinator
+from pipeline.workers.messages import Report, Task, encode_units, facts_of
+from pipeline.workers.partition import partition
+from pipeline.workers.sealed_parts import Numbering
+from pipeline.workers.unit_log import replay
 
 
-class FarReading:
-    """Has the units of one run read by its crew."""
+class Dispatch:
+    """Has the units of one run read by workers."""
 
     def __init__(
         self,
-        crew: Crew,
+        coordinator: Coordinator,
         *,
         equipment: Equipment,
         journal: Journal,
@@ -33,7 +33,7 @@ class FarReading:
         lessons: Lessons,
         outcomes: Outcomes,
     ) -> None:
-        self._crew = crew
+        self._coordinator = coordinator
         self._equipment = equipment
         self._journal = journal
         self._assembler = assembler
@@ -49,35 +49,35 @@ class FarReading:
         if not principals:
             return True
         await self._journal.open()  # workers look there for what the run is
-        groups = divided(principals, lanes=await self._crew.lanes())
-        errands = _Errands(groups, self._equipment, self._journal, self._outcomes)
+        groups = partition(principals, slots=await self._coordinator.slots())
+        tasks = _Tasks(groups, self._equipment, self._journal, self._outcomes)
 
         async def accept(number: int, report: bytes) -> bool:
-            return await self._accept(self._opened(report), errands.not_sent(number))
+            return await self._accept(self._opened(report), tasks.left_out(number))
 
-        return await self._crew.work(len(groups), make=errands.make, accept=accept)
+        return await self._coordinator.work(len(groups), encode=tasks.encode, accept=accept)
 
     def _opened(self, report: bytes) -> Report:
         return msgspec.msgpack.decode(self._equipment.vault.open_blob(report), type=Report)
 
-    async def _accept(self, report: Report, not_sent: Sequence[Unit]) -> bool:
+    async def _accept(self, report: Report, left_out: Sequence[Unit]) -> bool:
         if report.learnt is not None:  # first: what a published unit has taught is never to be lost
             await self._lessons.take_over(report.learnt, self._journal.remember)
-        for dataset, idle in report.idle.items():
-            self._assembler.take_idle(dataset, idle.units, idle.rejected, idle.fields)
+        for dataset, rowless in report.rowless.items():
+            self._assembler.take_idle(dataset, rowless.units, rowless.rejected, rowless.fields)
         for part in report.parts:
             upload = await self._journal.take_over(
                 self._equipment.destination, part.entry.path, token=part.token, note=part.note
             )
             await self._assembler.publish(upload, part.entry)
-        for unit in not_sent if report.whole else ():
+        for unit in left_out if report.whole else ():
             self._outcomes.not_tried(unit)
         replay(report, self._outcomes)
         return report.whole
 
 
-class _Errands:
-    """The errands of one stage of a run, by number."""
+class _Tasks:
+    """The tasks of one stage of a run, by number."""
 
     def __init__(
         self, groups: Sequence[list[list[Unit]]], equipment: Equipment, journal: Journal, outcomes: Outcomes
@@ -87,29 +87,31 @@ class _Errands:
         self._record = journal.record
         self._first_part = journal.unused_part()
         self._outcomes = outcomes
-        self._not_sent: dict[int, list[Unit]] = {}
+        self._left_out: dict[int, list[Unit]] = {}
 
-    def make(self, task: Task) -> bytes:
-        """One of them, encoded; without the units of datasets that turned out to be denied."""
+    def encode(self, assignment: Assignment) -> bytes:
+        """One of them, without the units of datasets that turned out to be denied."""
+        number = assignment.number
         sent: list[list[Unit]] = []
-        not_sent = self._not_sent[task.number] = list[Unit]()
-        for units in self._groups[task.number]:
+        left_out = self._left_out[number] = list[Unit]()
+        for units in self._groups[number]:
             sent.append([])
             for unit in units:
-                (not_sent if self._outcomes.is_denied(unit.dataset) else sent[-1]).append(unit)
+                (left_out if self._outcomes.is_denied(unit.dataset) else sent[-1]).append(unit)
         return msgspec.msgpack.encode(
-            Errand(
-                hire=task.hire,
+            Task(
+                id=assignment.id,
+                session=assignment.session,
                 run_id=self._record.run_id,
                 kind=self._record.kind,
                 connectors=self._record.connectors,
                 facts=facts_of(self._equipment.identity),
-                numbering=Numbering(first=self._first_part + task.number, step=len(self._groups)),
-                lanes=task.lanes,
+                numbering=Numbering(first=self._first_part + number, step=len(self._groups)),
+                slots=assignment.slots,
                 units=self._equipment.vault.seal_blob(encode_units([units for units in sent if units])),
             )
         )
 
-    def not_sent(self, number: int) -> Sequence[Unit]:
-        """The units that `make` left out of this one."""
-        return self._not_sent[number]
+    def left_out(self, number: int) -> Sequence[Unit]:
+        """The units that `encode` left out of this one."""
+        return self._left_out[number]

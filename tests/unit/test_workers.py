@@ -9,12 +9,12 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from pipeline.errands import Brought, Errand, Grant, trouble_of
 from pipeline.errors import ConfigurationError, EngineLost, FailReason, SkipReason, UnitFailed, UnitSkipped
 from pipeline.manifest import Manifest
 from pipeline.model import RunKind
 from pipeline.run import Outcome, Request, export
-from pipeline.workshop import Workshop
+from pipeline.workers.messages import Done, Grant, Heartbeat, Task, failure_of
+from pipeline.workers.worker import Worker
 from tests.harness import NOW, Harness, SmallTenant
 from tests.virtual_time import now_s, virtual_time
 
@@ -23,49 +23,50 @@ RUN = Request(kind=RunKind.RUN)
 
 @dataclass(slots=True)
 class NearEngine:
-    """An engine whose workers are here. `dying` workers vanish with the errands in their hands."""
+    """An engine whose workers are here. `dying` workers vanish with the tasks in their hands."""
 
     harness: Harness
     present: dict[str, int] = field(default_factory=lambda: {"a": 2, "b": 2})
     dying: set[str] = field(default_factory=set)
-    executions: int = 1  # of every errand, at once; the last to end is the one that counts
+    executions: int = 1  # of every task, at once; the last to end is the one that counts
     other_settings: bool = False
     stop: asyncio.Event | None = None  # set when the first errand is done
-    coming: str = ""  # arrives while the first errand, which takes a while, is done
+    coming: str = ""  # arrives while the first task, which takes a while, is done
     grants: list[tuple[str, Grant]] = field(default_factory=list)
-    errands: Counter[int] = field(default_factory=Counter)
+    tasks: Counter[int] = field(default_factory=Counter)  # how often each was given to a worker
+    told: Heartbeat = field(default_factory=lambda: Heartbeat(accepted=True))  # what workers say of themselves
 
     async def workers(self) -> Mapping[str, int]:
         self.harness.now = NOW + timedelta(seconds=now_s())
         return dict(self.present)
 
-    async def grant(self, worker: str, grant: Grant) -> bool:
-        self.grants.append((worker, grant))
-        return worker in self.present
+    async def grant(self, name: str, grant: Grant) -> Heartbeat | None:
+        self.grants.append((name, grant))
+        return self.told if name in self.present else None
 
-    async def read(self, worker: str, errand: bytes) -> bytes | None:
-        wanted = msgspec.msgpack.decode(errand, type=Errand)
-        self.errands[wanted.numbering.first] += 1
+    async def run(self, name: str, task: bytes) -> bytes | None:
+        wanted = msgspec.msgpack.decode(task, type=Task)
+        self.tasks[wanted.numbering.first] += 1
         if self.coming:
             self.present[self.coming] = 1
             await asyncio.sleep(3)
         answers = await asyncio.gather(*(self._done(wanted) for _ in range(self.executions)))
-        if worker in self.dying:
-            self.present.pop(worker, None)
+        if name in self.dying:
+            self.present.pop(name, None)
             await asyncio.sleep(3600)
         if self.stop is not None:
             self.stop.set()
         return answers[-1]
 
-    async def _done(self, errand: Errand) -> bytes:
+    async def _done(self, task: Task) -> bytes:
         equipment = self.harness.equip()
         if self.other_settings:
             equipment = replace(equipment, identity=replace(equipment.identity, salt_fingerprint="another"))
         try:
-            report = await (await Workshop.open(equipment, errand)).do(errand)
+            report = await (await Worker.prepared(equipment, task)).do(task)
         except ConfigurationError as error:
-            return msgspec.msgpack.encode(trouble_of(error))
-        return msgspec.msgpack.encode(Brought(equipment.vault.seal_blob(msgspec.msgpack.encode(report))))
+            return msgspec.msgpack.encode(failure_of(error))
+        return msgspec.msgpack.encode(Done(equipment.vault.seal_blob(msgspec.msgpack.encode(report))))
 
 
 def sealed(outcomes: list[Outcome]) -> Manifest:
@@ -106,7 +107,7 @@ async def test_workers_do_what_one_process_does() -> None:
 
 
 @virtual_time
-async def test_an_errand_that_is_done_twice_at_once_is_published_once() -> None:
+async def test_a_task_that_is_done_twice_at_once_is_published_once() -> None:
     """Both executions seal parts of the same name; one set is published, and of the other no bytes stay."""
     harness = Harness(tenant())
 
@@ -127,7 +128,7 @@ async def test_what_a_lost_worker_had_in_hand_is_done_by_others_once_its_grant_i
 
     assert manifest.datasets["mail_messages"].rows == 60
     assert set(harness.keys("mail_messages").values()) == {1}
-    assert max(engine.errands.values()) == 2
+    assert max(engine.tasks.values()) == 2
     last = max(grant.until for worker, grant in engine.grants if worker == "a")
     alone = [grant for worker, grant in engine.grants if worker == "b" and grant.workers == 1]
     assert alone
@@ -152,7 +153,7 @@ async def test_a_run_that_is_stopped_with_workers_goes_on_without_them() -> None
 
 
 @virtual_time
-async def test_nobody_is_hired_before_all_others_have_their_smaller_share() -> None:
+async def test_nobody_begins_before_all_others_have_their_smaller_share() -> None:
     """A newcomer's first grant comes after those that make room for it."""
     harness = Harness(tenant())
     engine = NearEngine(harness, present={"a": 1}, coming="b")
@@ -176,7 +177,7 @@ async def test_other_settings_are_found_out_before_anything_is_read() -> None:
 
 @virtual_time
 async def test_units_over_which_workers_die_end_the_command() -> None:
-    """After three losses of the same errand it is not given to a fourth; what is published stays."""
+    """After three losses of the same task it is not given to a fourth; what is published stays."""
     harness = Harness(tenant())
     engine = NearEngine(harness, present=dict.fromkeys("abcdef", 2), dying=set("abcdef"))
     with pytest.raises(ExceptionGroup) as caught:

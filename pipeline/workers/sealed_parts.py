@@ -6,15 +6,17 @@ or at work twice can leave nothing behind but an invisible upload, whose note in
 """
 
 from collections import Counter
+from contextlib import suppress
 
 import msgspec
 
+from pipeline.errors import StoreRefused, StoreUnavailable
 from pipeline.journal import Entry, RunRecord, note_upload
 from pipeline.ports import Destination, StateStore, Upload
 
 
 class Numbering(msgspec.Struct, frozen=True):
-    """The part numbers of one errand: `first`, and every `step` after it. Errands of one step never meet."""
+    """The part numbers of one task: `first`, and every `step` after it. Tasks of one step never meet."""
 
     first: int
     step: int
@@ -28,7 +30,7 @@ class SealedPart(msgspec.Struct, frozen=True):
     note: str
 
 
-class WorkersLedger:
+class WorkerLedger:
     """What a worker has instead of a journal: a `pipeline.parts.PartLedger` that keeps parts back."""
 
     def __init__(self, state: StateStore, record: RunRecord, numbering: Numbering) -> None:
@@ -44,7 +46,12 @@ class WorkersLedger:
 
     async def begin(self, destination: Destination, path: str) -> Upload:
         upload = await destination.begin(path)
-        self._notes[path] = await note_upload(self._state, self.record, path, upload.token)
+        try:
+            self._notes[path] = await note_upload(self._state, self.record, path, upload.token)
+        except BaseException:  # a cancellation too: nobody may know its name now
+            with suppress(StoreRefused, StoreUnavailable):
+                await upload.abort()
+            raise
         return upload
 
     async def publish(self, upload: Upload, entry: Entry) -> None:

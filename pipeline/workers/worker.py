@@ -1,4 +1,4 @@
-"""What a worker knows of a run, and how it does errands of it.
+"""What a worker knows of a run, and how it does tasks of it.
 
 A worker prepares itself as a process does that continues the run: from what the open run keeps (`pipeline.journal`),
 and from the directory, which it reads itself. It writes nothing of the run but notes of its uploads, and publishes
@@ -9,10 +9,7 @@ import asyncio
 from contextlib import suppress
 from typing import Self
 
-import msgspec
-
 from pipeline.equipment import Equipment
-from pipeline.errands import Errand, Idle, Recorder, Report, facts_of, require_same
 from pipeline.errors import ConfigurationError
 from pipeline.field_counts import FieldCounts
 from pipeline.journal import RunRecord, kept_with, open_run
@@ -20,16 +17,18 @@ from pipeline.lessons import Lessons
 from pipeline.model import Unit
 from pipeline.outcomes import OutcomeReport
 from pipeline.parts import PartAssembler, UnitResult
-from pipeline.progress import Progress
+from pipeline.progress import Progress, Settled
 from pipeline.scheduler import Scheduler
-from pipeline.sealed_parts import WorkersLedger
 from pipeline.survey import GROUPS, USERS, Survey
 from pipeline.tally import Tally
-from pipeline.working import UnitWork
+from pipeline.unit_work import UnitWork
+from pipeline.workers.messages import Report, RowlessUnits, Task, decode_units, facts_of, require_same
+from pipeline.workers.sealed_parts import WorkerLedger
+from pipeline.workers.unit_log import UnitLog
 
 
-class Workshop:
-    """One worker's place in one run; `Workshop.open` makes a prepared one."""
+class Worker:
+    """One worker's place in one run; `Worker.prepared` makes one."""
 
     def __init__(self, equipment: Equipment, record: RunRecord) -> None:
         self._equipment = equipment
@@ -37,48 +36,60 @@ class Workshop:
         self._lessons = Lessons(equipment.learners, vault=equipment.vault)
         self._reader = equipment.unit_reader(run_id=record.run_id, see=self._lessons.see)
         self._tally = Tally()
+        self._in_hand: dict[str, UnitLog] = {}  # by the id of the task
 
     @classmethod
-    async def open(cls, equipment: Equipment, errand: Errand) -> Self:
-        """Learn what the errands of a run need.
+    async def prepared(cls, equipment: Equipment, task: Task) -> Self:
+        """Learn what the tasks of a run need.
 
         Raises:
             ConfigurationError: the worker's settings are not the coordinator's.
             SourceRefused, StoreRefused, StoreUnavailable
         """
-        require_same(errand.facts, facts_of(equipment.identity))
-        record = await open_run(equipment.state, errand.kind)
-        if record is None or record.run_id != errand.run_id:
+        require_same(task.facts, facts_of(equipment.identity))
+        record = await open_run(equipment.state, task.kind)
+        if record is None or record.run_id != task.run_id:
             raise ConfigurationError("state: at a worker's state location this run is not open")
-        workshop = cls(equipment, record)
-        await workshop._prepare()
-        return workshop
+        worker = cls(equipment, record)
+        await worker._prepare()
+        return worker
 
-    async def do(self, errand: Errand) -> Report:
-        """Read the units of an errand; its parts are sealed and wait for the coordinator.
+    @property
+    def settled(self) -> dict[str, dict[str, Settled]]:
+        """How far each task in hand is, by its id and by dataset."""
+        return {id_: dict(log.settled) for id_, log in self._in_hand.items()}
+
+    async def do(self, task: Task) -> Report:
+        """Read the units of a task; its parts are sealed and wait for the coordinator.
 
         Raises:
             StoreRefused, StoreUnavailable
         """
+        log = self._in_hand[task.id] = UnitLog(self._tally)
+        try:
+            return await self._do(task, log)
+        finally:
+            del self._in_hand[task.id]
+
+    async def _do(self, task: Task, log: UnitLog) -> Report:
         equipment = self._equipment
-        groups = decode_units(equipment.vault.open_blob(errand.units))
+        groups = decode_units(equipment.vault.open_blob(task.units))
         if any(unit.dataset in self._lessons.later for group in groups for unit in group):
             await self._lessons.restore(self._recall)
-        ledger = WorkersLedger(equipment.state, self._record, errand.numbering)
+        ledger = WorkerLedger(equipment.state, self._record, task.numbering)
         assembler = equipment.part_assembler(ledger)
-        recorder = Recorder(self._tally)
 
         async def take(unit: Unit, result: UnitResult) -> None:
             await assembler.add(result)
-            recorder.finished(unit, result)
+            log.finished(unit, result)
 
         scheduler = Scheduler(
-            principals_in_flight=max(1, equipment.limits.principals_in_flight // errand.lanes),
+            principals_in_flight=max(1, equipment.limits.principals_in_flight // task.slots),
             per_principal=equipment.limits.units_per_principal,
             stop=equipment.stop,
         )
+        work = UnitWork(self._reader, take=take, outcomes=log, memory=equipment.memory)
         try:
-            work = UnitWork(self._reader, take=take, outcomes=recorder, memory=equipment.memory)
             whole = await scheduler.work(groups, work.read)
             await assembler.close_all()
         except BaseException:
@@ -88,9 +99,9 @@ class Workshop:
         return Report(
             whole=whole,
             parts=ledger.sealed,
-            idle=_idle(assembler),
-            happened=recorder.happened,
-            refused=recorder.refused,
+            rowless=_rowless(assembler),
+            outcomes=log.outcomes,
+            refused=log.refused,
             learnt=self._lessons.gathered(),
         )
 
@@ -108,19 +119,9 @@ class Workshop:
         return await kept_with(self._equipment.state, self._record, name)
 
 
-def encode_units(groups: list[list[Unit]]) -> bytes:
-    """The units of an errand, a list for each principal."""
-    return msgspec.msgpack.encode(groups)
-
-
-def decode_units(data: bytes) -> list[list[Unit]]:
-    """What `encode_units` was given."""
-    return msgspec.msgpack.decode(data, type=list[list[Unit]])
-
-
-def _idle(assembler: PartAssembler) -> dict[str, Idle]:
+def _rowless(assembler: PartAssembler) -> dict[str, RowlessUnits]:
     return {
-        dataset: Idle(
+        dataset: RowlessUnits(
             units=units,
             rejected=dict(assembler.idle_rejected.get(dataset, {})),
             fields=assembler.idle_fields.get(dataset, FieldCounts()),
