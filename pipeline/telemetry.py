@@ -186,7 +186,7 @@ def run_facts(manifest: Manifest) -> dict[str, object]:
 
 
 def usage_facts(usage: Usage) -> dict[str, object]:
-    """What this process asked of Graph."""
+    """What was asked of Graph."""
     requests: Counter[str] = Counter()
     for (_, status), count in usage.requests.items():
         requests[status] += count

@@ -60,7 +60,8 @@ class Sessions:
             return Expired()
         session.begun.add(task.id)
         try:
-            return Done(await session.report(task))
+            report = await session.report(task)
+            return Done(report, session.heartbeat())
         except TimeoutError:
             return Expired()
         except Exception as error:  # noqa: BLE001 - its text may hold a value; the coordinator gets what may be told
@@ -105,7 +106,7 @@ class _Session:
             for fence in given.fences:
                 self.equipment.throttle.heed(fence)
             self.equipment.memory.heed(resident_bytes())
-        return self._heartbeat()
+        return self.heartbeat()
 
     async def report(self, task: Task) -> bytes:
         """Raises: TimeoutError, when the grant runs out first."""
@@ -121,7 +122,8 @@ class _Session:
     async def close(self) -> None:
         await self.resources.aclose()
 
-    def _heartbeat(self) -> Heartbeat:
+    def heartbeat(self) -> Heartbeat:
+        """How far the tasks in hand are, and what was asked of Graph."""
         if self.equipment is None:
             return Heartbeat(accepted=True)
         fences, self.fences = self.fences, []

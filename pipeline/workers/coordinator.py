@@ -262,7 +262,8 @@ class Coordinator:
         if running.cancelled() or worker.is_lost or (found := running.result()) is None:
             return None
         match msgspec.msgpack.decode(found, type=Answer):
-            case Done(report):
+            case Done(report, heartbeat):
+                self._hear(worker, heartbeat)
                 return report
             case Failure() as failure:
                 raise_failure(failure)

@@ -109,9 +109,10 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 class Done(msgspec.Struct, tag=True, frozen=True):
-    """A `Report`, encrypted."""
+    """A `Report`, encrypted, and the worker's heartbeat, so that nothing is missing when it is the last."""
 
     report: bytes
+    heartbeat: Heartbeat
 
 
 class Expired(msgspec.Struct, tag=True, frozen=True):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from ssl import create_default_context
@@ -15,11 +15,97 @@ from typing import Any
 
 import pytest
 
+from pipeline.cli.worker import PRELOAD
+from pipeline.exits import Exit
 from tests.integration.test_kill import COMMAND, DATASETS, NOW, Served, emulator, rows, write_settings
 
-PRELOAD = ("--preload", "pipeline.cli.worker")
 ROOT = Path(__file__).parents[2]
+REQUESTS_OF_A_SIGN_IN = 2
 SECONDS = 150  # for a run with workers, their start included
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_workers_of_this_machine_give_the_rows_of_one_process(tmp_path: Path) -> None:
+    """The same rows and counts; requests of all processes are the run's; nobody is asked more than Microsoft allows."""
+    with emulator(tmp_path) as served:
+        alone, local = (folder_with_settings(served, tmp_path / name) for name in ("alone", "local"))
+        done(export(served, alone))
+        before = served.requests()
+
+        told = done(export(served, local, "--engine", "local:2"))
+
+        assert of_event(told, "workers_changed")["workers"] == 2
+        counted = sum(of_event(told, "run_finished")["requests"].values())
+        assert counted == served.requests() - before - 3 * REQUESTS_OF_A_SIGN_IN
+        assert_same_result(local.parent, alone.parent)
+        assert_limits_kept(served)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_the_death_of_one_worker_of_three_costs_what_it_had_in_hand(tmp_path: Path) -> None:
+    """Three workers over TCP, one of them killed with tasks in hand: complete and exact, and no limit is touched."""
+    with emulator(tmp_path) as served:
+        alone, killed = (folder_with_settings(served, tmp_path / name) for name in ("alone", "killed"))
+        done(export(served, alone))
+
+        with cluster(served, killed, workers=3) as (place, workers):
+            process = export(served, killed, "--engine", f"dask://{place}")
+            wait_for(lambda: has_worker_uploads(killed.parent) or process.poll() is not None)
+            workers[0].send_signal(signal.SIGKILL)
+            told = done(process)
+
+        assert "one is lost with 2 groups of units" in told
+        assert_same_result(killed.parent, alone.parent)
+        assert_limits_kept(served)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_stop_reaches_the_workers_and_the_next_run_continues_without_them(tmp_path: Path) -> None:
+    """SIGTERM: exit 5 within the grace time; then one process alone completes the run: the same rows, none twice."""
+    with emulator(tmp_path) as served:
+        alone, stopped = (folder_with_settings(served, tmp_path / name) for name in ("alone", "stopped"))
+        done(export(served, alone))
+
+        with cluster(served, stopped, workers=2) as (place, _):
+            process = export(served, stopped, "--engine", f"dask://{place}")
+            wait_for(lambda: has_worker_uploads(stopped.parent) or process.poll() is not None)
+            process.send_signal(signal.SIGTERM)
+            _, told = process.communicate(timeout=60)
+            assert process.returncode == Exit.INTERRUPTED, told
+        done(export(served, stopped))
+
+        assert_same_result(stopped.parent, alone.parent)
+        assert not list(stopped.parent.glob("state/open/run/*/uploads/*"))
+        assert_limits_kept(served)
+
+
+def assert_same_result(folder: Path, expected: Path) -> None:
+    """Rows, none of them twice, and what the manifest says of them."""
+    for dataset in DATASETS:
+        assert rows(folder, dataset) == rows(expected, dataset), dataset
+    told, wanted = manifest(folder), manifest(expected)
+    for dataset, line in wanted["datasets"].items():
+        for key in ("rows", "rejected", "units", "completeness"):
+            assert told["datasets"][dataset][key] == line[key], dataset
+    for key in ("skipped", "failed", "status"):
+        assert told[key] == wanted[key]
+
+
+def assert_limits_kept(served: Served) -> None:
+    """Nobody was refused for asking too much, and in no mailbox were more than four requests open at once."""
+    trust = create_default_context(cafile=str(served.ca_file))
+    with urllib.request.urlopen(f"{served.about['url']}/_emulator/counters", context=trust) as answer:
+        seen: Mapping[str, Any] = json.load(answer)
+    assert not [refusal for refusal in seen["refusals"] if refusal.startswith("429")]
+    assert 1 <= max(seen["max_in_flight"].values()) <= 4
+
+
+def folder_with_settings(served: Served, folder: Path) -> Path:
+    folder.mkdir()
+    return write_settings(served, folder)
 
 
 def environment(served: Served, settings: Path) -> dict[str, str]:
@@ -50,17 +136,28 @@ def done(process: "subprocess.Popen[str]") -> str:
     return told
 
 
-def counters(served: Served) -> Mapping[str, Any]:
-    trust = create_default_context(cafile=str(served.ca_file))
-    with urllib.request.urlopen(f"{served.about['url']}/_emulator/counters", context=trust) as answer:
-        counted: Mapping[str, Any] = json.load(answer)
-    return counted
+def of_event(told: str, event: str) -> dict[str, Any]:
+    """The last log line of an event."""
+    lines: list[dict[str, Any]] = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
+    return next(line for line in reversed(lines) if line["event"] == event)
 
 
 def manifest(folder: Path) -> dict[str, Any]:
     (file,) = (path for path in folder.glob("data/_manifests/*.json") if path.name.count(".") == 1)
     content: dict[str, Any] = json.loads(file.read_text())
     return content
+
+
+def has_worker_uploads(folder: Path) -> bool:
+    """Whether a worker is in the middle of a part."""
+    return any(folder.glob("state/open/run/*/uploads/worker-*"))
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    until = time.monotonic() + SECONDS
+    while not happened():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 @contextmanager
@@ -79,57 +176,19 @@ def cluster(served: Served, settings: Path, *, workers: int) -> Iterator[tuple[s
     python = [sys.executable, "-m", "dask"]
     address = settings.parent / "scheduler.json"
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": settings.parent}
+    options = ["--nthreads", "2", "--no-nanny", "--no-dashboard", "--memory-limit", "0", "--preload", PRELOAD]
     with ExitStack() as stack:
         start = [*python, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
         scheduler = subprocess.Popen([*start, "--scheduler-file", str(address)], **quiet)
         stack.enter_context(ended(scheduler))
-        while not address.exists():
-            time.sleep(0.1)
+        wait_for(address.exists)
         place = json.loads(address.read_text())["address"]
-        started = []
-        for number in range(workers):
-            told = settings.parent / f"worker-{number}"
-            command = [*python, "worker", place, "--nthreads", "2", "--no-nanny", "--no-dashboard", *PRELOAD]
-            with told.open("wb") as log:
-                process = subprocess.Popen(
-                    command, env=environment(served, settings), cwd=settings.parent, stdout=log, stderr=log
+        started = [
+            stack.enter_context(
+                ended(
+                    subprocess.Popen([*python, "worker", place, *options], env=environment(served, settings), **quiet)
                 )
-            started.append(stack.enter_context(ended(process)))
-        while not all("Registered to" in path.read_text() for path in settings.parent.glob("worker-*")):
-            time.sleep(0.1)
+            )
+            for _ in range(workers)
+        ]
         yield place.removeprefix("tcp://"), started
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_workers_give_the_rows_of_one_process_and_survive_the_death_of_one(tmp_path: Path) -> None:
-    """Three workers over TCP, then two: complete and exact; no limit of Microsoft's was touched."""
-    with emulator(tmp_path) as served:
-        folders = [tmp_path / name for name in ("alone", "local", "killed")]
-        for folder in folders:
-            folder.mkdir()
-        alone, local, killed = (write_settings(served, folder) for folder in folders)
-        done(export(served, alone))
-        expected = {dataset: rows(alone.parent, dataset) for dataset in DATASETS}
-
-        told = done(export(served, local, "--engine", "local:2"))
-        assert '"workers": 2' in told
-        assert expected == {dataset: rows(local.parent, dataset) for dataset in DATASETS}
-
-        with cluster(served, killed, workers=3) as (place, workers):
-            process = export(served, killed, "--engine", f"dask://{place}")
-            while not list(killed.parent.glob("state/open/run/*/uploads/far-*")) and process.poll() is None:
-                time.sleep(0.01)
-            workers[0].send_signal(signal.SIGKILL)
-            told = done(process)
-        assert "one is lost with 2 groups of units" in told
-        assert expected == {dataset: rows(killed.parent, dataset) for dataset in DATASETS}
-
-        calm, hurt = manifest(alone.parent), manifest(killed.parent)
-        for dataset, line in calm["datasets"].items():
-            for key in ("rows", "rejected", "units", "completeness"):
-                assert hurt["datasets"][dataset][key] == line[key], dataset
-        assert (hurt["skipped"], hurt["failed"], hurt["status"]) == (calm["skipped"], calm["failed"], calm["status"])
-        seen = counters(served)
-        assert not [refusal for refusal in seen["refusals"] if refusal.startswith("429")]
-        assert max(seen["max_in_flight"].values()) <= 4

@@ -1,6 +1,7 @@
 """The governor: slots, fences, pace and adaptive concurrency, in virtual time."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -293,6 +294,29 @@ async def test_a_fence_of_a_service_or_of_all_names_nobody() -> None:
         ("service", "directory", None),
         ("app", "teams", None),
     ]
+
+
+@virtual_time
+async def test_a_fence_that_another_process_met_holds_its_scope_and_is_told_to_nobody() -> None:
+    """A worker is refused by a whole service; this one waits with it, and for other services it does not."""
+    told: list[Fence] = []
+    governor = _governor(told=told)
+    governor.heed(Fence(scope="service", service="teams", since=BEGINNING, until=BEGINNING + timedelta(seconds=30)))
+    assert await _call(governor, USERS_TRAFFIC) == 0
+    assert await _call(governor, TEAMS_EXPORT_TRAFFIC) == 30
+    governor.heed(Fence(scope="app", service="teams", since=BEGINNING, until=BEGINNING + timedelta(seconds=50)))
+    assert await _call(governor, USERS_TRAFFIC) == 50
+    assert told == []
+
+
+@virtual_time
+async def test_who_takes_over_from_others_does_not_begin_with_a_burst() -> None:
+    """What others used until now is used: requests go at the steady pace, not all at once."""
+    fresh, taking_over = _governor(), _governor()
+    taking_over.take_over()
+    burst, steady = [[await _call(each, USERS_TRAFFIC) for _ in range(3)] for each in (fresh, taking_over)]
+    assert burst == [0, 0, 0]
+    assert 0 < steady[0] < steady[1] < steady[2]
 
 
 @virtual_time

@@ -12,10 +12,13 @@ import pytest
 from pipeline.errors import ConfigurationError, EngineLost, FailReason, SkipReason, UnitFailed, UnitSkipped
 from pipeline.manifest import Manifest
 from pipeline.model import RunKind
+from pipeline.ports import Fence
+from pipeline.progress import Progress, Settled, Usage
 from pipeline.run import Outcome, Request, export
+from pipeline.workers.coordinator import Coordinator
 from pipeline.workers.messages import Done, Grant, Heartbeat, Task, failure_of
 from pipeline.workers.worker import Worker
-from tests.harness import NOW, Harness, SmallTenant
+from tests.harness import NOW, Harness, SmallTenant, Unthrottled
 from tests.virtual_time import now_s, virtual_time
 
 RUN = Request(kind=RunKind.RUN)
@@ -34,6 +37,8 @@ class NearEngine:
     coming: str = ""  # arrives while the first task, which takes a while, is done
     grants: list[tuple[str, Grant]] = field(default_factory=list)
     tasks: Counter[int] = field(default_factory=Counter)  # how often each was given to a worker
+    task_s: float = 0  # how long a task takes
+    in_hand: set[str] = field(default_factory=set)
     told: Heartbeat = field(default_factory=lambda: Heartbeat(accepted=True))  # what workers say of themselves
 
     async def workers(self) -> Mapping[str, int]:
@@ -49,7 +54,7 @@ class NearEngine:
         self.tasks[wanted.numbering.first] += 1
         if self.coming:
             self.present[self.coming] = 1
-            await asyncio.sleep(3)
+        await asyncio.sleep(self.task_s)
         answers = await asyncio.gather(*(self._done(wanted) for _ in range(self.executions)))
         if name in self.dying:
             self.present.pop(name, None)
@@ -66,7 +71,7 @@ class NearEngine:
             report = await (await Worker.prepared(equipment, task)).do(task)
         except ConfigurationError as error:
             return msgspec.msgpack.encode(failure_of(error))
-        return msgspec.msgpack.encode(Done(equipment.vault.seal_blob(msgspec.msgpack.encode(report))))
+        return msgspec.msgpack.encode(Done(equipment.vault.seal_blob(msgspec.msgpack.encode(report)), self.told))
 
 
 def sealed(outcomes: list[Outcome]) -> Manifest:
@@ -156,7 +161,7 @@ async def test_a_run_that_is_stopped_with_workers_goes_on_without_them() -> None
 async def test_nobody_begins_before_all_others_have_their_smaller_share() -> None:
     """A newcomer's first grant comes after those that make room for it."""
     harness = Harness(tenant())
-    engine = NearEngine(harness, present={"a": 1}, coming="b")
+    engine = NearEngine(harness, present={"a": 1}, coming="b", task_s=3)
 
     await export(harness.equip_for(workers=2), RUN, engine=engine)
 
@@ -189,3 +194,77 @@ def leaf(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+class QuickEngine(NearEngine):
+    """Workers that have nothing to do: every task is done at once."""
+
+    async def run(self, name: str, task: bytes) -> bytes | None:
+        del name, task
+        return msgspec.msgpack.encode(Done(b"", self.told))
+
+
+@virtual_time
+async def test_a_report_that_is_being_taken_over_is_not_done_again() -> None:
+    """A worker that is lost while its parts are published, however long that takes, costs nothing: they are there."""
+    harness = Harness(tenant())
+    engine = QuickEngine(harness, present={"a": 1, "b": 1})
+    accepted: Counter[int] = Counter()
+
+    async def accept(number: int, _report: bytes) -> bool:
+        accepted[number] += 1
+        engine.present.pop("a", None)
+        await asyncio.sleep(60)
+        return True
+
+    coordinator = Coordinator(engine, harness.equip_for(workers=2))
+    assert await coordinator.work(4, encode=lambda _assignment: b"", accept=accept)
+
+    assert accepted == {0: 1, 1: 1, 2: 1, 3: 1}
+
+
+@virtual_time
+async def test_what_workers_tell_of_themselves_is_the_runs() -> None:
+    """Requests and fences of all workers are the run's; a fence of a service is told to the others."""
+    harness = Harness(tenant())
+    fence = Fence(scope="service", service="outlook", since=NOW, until=NOW + timedelta(hours=1))
+    mailbox = replace(fence, scope="mailbox", principal="t~abc")
+    usage = Usage({("outlook", "200"): 7}, bytes=70, waited_s=1.5)
+    engine = NearEngine(harness, told=Heartbeat(accepted=True, usage=usage, fences=[fence, mailbox]), task_s=3)
+    throttle = Unthrottled(most_workers=2)
+    equipment = replace(harness.equip(), throttle=throttle, progress=Progress(now=lambda: harness.now))
+
+    await export(equipment, RUN, engine=engine)
+
+    assert equipment.progress.usage() == Usage({("outlook", "200"): 14}, bytes=140, waited_s=3.0)
+    assert equipment.progress.fenced.keys() == {("outlook", "service"), ("outlook", "mailbox")}
+    assert not engine.grants[0][1].fences
+    assert engine.grants[-1][1].fences == [fence]
+    assert throttle.times_taken_over >= 1
+
+
+@virtual_time
+async def test_the_display_shows_units_of_tasks_that_workers_have_in_hand() -> None:
+    """They count from the heartbeat that tells of them, and once: the report takes their place."""
+    harness = Harness(tenant())
+    equipment = replace(harness.equip_for(workers=2), progress=Progress(now=lambda: harness.now))
+    settled = {"mail_messages": Settled(finished=3, rows=30)}
+    seen: list[int] = []
+
+    class TellingEngine(NearEngine):
+        async def grant(self, name: str, grant: Grant) -> Heartbeat | None:
+            seen.append(equipment.progress.lines["mail_messages"].rows)
+            return Heartbeat(accepted=True, settled=dict.fromkeys(self.in_hand, settled))
+
+        async def run(self, name: str, task: bytes) -> bytes | None:
+            identifier = msgspec.msgpack.decode(task, type=Task).id
+            self.in_hand.add(identifier)
+            await asyncio.sleep(5)
+            return await NearEngine.run(self, name, task)
+
+    engine = TellingEngine(harness, present={"a": 1})
+    await export(equipment, RUN, engine=engine)
+
+    assert 30 in seen
+    assert equipment.progress.lines["mail_messages"].rows == 60
+    assert not equipment.progress.under_way
