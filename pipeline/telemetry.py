@@ -66,7 +66,7 @@ EVENTS: Mapping[Event, str] = {
     Event.PROGRESS: "Once a minute: how far the run has come.",
     Event.MEMORY_SHORT: "The process alone takes so much that limits.memory_mib leaves little for rows; it is kept "
     "less closely then.",
-    Event.WORKERS_CHANGED: "Workers were hired, or one was lost: its units are read by others.",
+    Event.WORKERS_CHANGED: "Workers joined, or one was lost: its units are read by others.",
     Event.STOP_REQUESTED: "A signal or the deadline asks for a stop.",
     Event.METRICS_NOT_WRITTEN: "The metrics file or endpoint of telemetry could not be served; the run goes on.",
 }

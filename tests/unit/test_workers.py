@@ -33,7 +33,7 @@ class NearEngine:
     dying: set[str] = field(default_factory=set)
     executions: int = 1  # of every task, at once; the last to end is the one that counts
     other_settings: bool = False
-    stop: asyncio.Event | None = None  # set when the first errand is done
+    stop: asyncio.Event | None = None  # set when the first task is done
     coming: str = ""  # arrives while the first task, which takes a while, is done
     grants: list[tuple[str, Grant]] = field(default_factory=list)
     tasks: Counter[int] = field(default_factory=Counter)  # how often each was given to a worker
