@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import yaml
 
 from benchmarks.workloads import WORKLOADS, Workload
@@ -33,7 +35,7 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, default=32, help="mailboxes")
     parser.add_argument("--log-level", default="warning")
     options = parser.parse_args()
-    headings = ("rows", "wall s", "rows/s", "rows/CPU s", "base MiB", "peak MiB", "server CPU s")
+    headings = ("rows", "wall s", "rows/s", "rows/CPU s", "base MiB", "peak MiB", "group rows", "server CPU s")
     print(f"{'':18}" + "".join(f" {heading:>12}" for heading in headings))
     for workload in WORKLOADS:
         if workload.name in (options.workload or names):
@@ -54,6 +56,7 @@ def measured(workload: Workload, options: argparse.Namespace) -> tuple[dict[str,
         secrets = {"CLIENT_SECRET": facts["secret"], "SALT": "benchmark-salt-0123456789"}
         with started("benchmarks.exporter", str(settings), "--log-level", options.log_level, **secrets) as exporter:
             figures = told(exporter)
+        figures["group_rows"] = full_group_rows(Path(folder) / "data" / workload.dataset)
         server.send_signal(signal.SIGTERM)
         return figures, told(server)
 
@@ -75,6 +78,12 @@ def settings_for(
         "state": f"file://{folder}/state",
         "limits": {"memory_mib": options.memory_mib, "mailboxes_in_flight": options.in_flight, "backfill_share": 1.0},
     }
+
+
+def full_group_rows(folder: Path) -> int:
+    """The rows of the usual row group; the last of each part is smaller."""
+    files = [pq.ParquetFile(path).metadata for path in folder.rglob("*.parquet")]
+    return statistics.median_high([each.row_group(0).num_rows for each in files])
 
 
 @contextmanager
@@ -102,7 +111,8 @@ def print_figures(workload: Workload, figures: dict[str, Any], server: dict[str,
     rows, wall, cpu = figures["rows"], figures["wall_s"], figures["cpu_s"]
     cells = (
         f"{rows:,}", f"{wall:.1f}", f"{rows / wall:,.0f}", f"{rows / cpu:,.0f}",
-        f"{figures['started_mib']:.0f}", f"{figures['peak_mib']:.0f}", f"{server['cpu_s']:.1f}",
+        f"{figures['started_mib']:.0f}", f"{figures['peak_mib']:.0f}",
+        f"{figures['group_rows']:,}", f"{server['cpu_s']:.1f}",
     )  # fmt: skip
     print(f"{workload.name:18}" + "".join(f" {cell:>12}" for cell in cells))
     shares = sorted(figures["shares"].items(), key=lambda share: -share[1])

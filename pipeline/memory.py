@@ -20,10 +20,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SHARES_OF_A_UNIT = 6  # a unit that takes more than this part of the limit is divided
-SHARES_OF_A_ROW_GROUP = 8
-COPIES_OF_A_ROW_GROUP = 2  # are made while one is joined, sorted and written
+SHARES_OF_A_ROW_GROUP = 3
+SORTING_SHARE = 0.5  # of a row group is held beside it while it is sorted, column by column, and written
 SHARES_OF_A_PAGE = 16  # a page larger than this part of the limit is too large
-PARTS_SHARE = 0.25  # of the limit; with less than that, closing a part early makes small parts and little room
+PARTS_SHARE = 0.5  # of the limit; with less than that, closing a part early makes small parts and little room
 TIGHT_SHARE = 0.75  # of what units and parts may take together; beyond it pages get smaller and parts are closed
 SHARES_OF_A_PAGE_ASKED_FOR = 2  # it comes packed to a tenth, and half of it becomes rows
 SHARES_KEPT_FOR_PEAKS = 10  # of the process's memory, for what comes and goes between two looks at it
@@ -161,7 +161,7 @@ class Memory:
 
         That is the writing of a row group at least, which comes sooner or later.
         """
-        working = max(self._most_working, COPIES_OF_A_ROW_GROUP * self.row_group_bytes)
+        working = max(self._most_working, int(SORTING_SHARE * self.row_group_bytes))
         return self.limit_bytes - working - self.largest_unit_bytes
 
     def _note(self, change_bytes: int) -> None:

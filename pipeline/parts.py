@@ -18,7 +18,7 @@ import msgspec
 from pipeline.errors import StoreUnavailable
 from pipeline.field_counts import FieldCounts
 from pipeline.journal import DoneUnit, Entry, RunRecord
-from pipeline.memory import COPIES_OF_A_ROW_GROUP, Memory
+from pipeline.memory import SORTING_SHARE, Memory
 from pipeline.ports import Blocking, Clock, Destination, PartSummary, Upload
 
 
@@ -246,10 +246,10 @@ class PartAssembler:
         await self.publish(part.upload, entry)
 
     async def _encode(self, part: _OpenPart, encode: Callable[[], T], *, more_bytes: int = 0) -> T:
-        """Let the encoder work on a thread, which may copy all it holds."""
+        """Let the encoder work on a thread, which may sort all it holds."""
 
         def work() -> T:
-            with self._memory.working(COPIES_OF_A_ROW_GROUP * (part.encoder.held_bytes + more_bytes)):
+            with self._memory.working(int(SORTING_SHARE * (part.encoder.held_bytes + more_bytes))):
                 return encode()
 
         result: T = await self._blocking(work)

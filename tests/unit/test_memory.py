@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.memory import COPIES_OF_A_ROW_GROUP, Memory
+from pipeline.memory import SORTING_SHARE, Memory
 
 LIMIT = 4_800
 UNIT = LIMIT // 6
@@ -106,7 +106,7 @@ async def test_a_unit_begins_when_units_like_it_would_fit() -> None:
     holds = [memory.hold("mail") for _ in range(8)]
     for context in holds:
         begun += context.__enter__().admit()
-    held = LIMIT - UNIT - COPIES_OF_A_ROW_GROUP * memory.row_group_bytes
+    held = LIMIT - UNIT - int(SORTING_SHARE * memory.row_group_bytes)
     assert begun == held // 500
     for context in holds:
         context.__exit__(None, None, None)
@@ -116,10 +116,10 @@ def test_pages_get_smaller_when_it_is_tight() -> None:
     """Half as large, until there is room again."""
     memory = Memory(LIMIT)
     usual = memory.page_bytes
-    memory.charge_parts(LIMIT // 2)
+    memory.charge_parts(LIMIT * 2 // 3)
     assert memory.page_bytes == usual // 2
     assert memory.parts_are_in_the_way
-    memory.charge_parts(-LIMIT // 2)
+    memory.charge_parts(-LIMIT * 2 // 3)
     assert memory.page_bytes == usual
 
 

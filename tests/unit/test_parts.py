@@ -127,6 +127,6 @@ async def test_a_part_that_holds_too_much_is_closed_early() -> None:
         await assembler.add(unit("a", b"x" * 40))
         assert not destination.bucket.objects
         memory.charge_units(400)
-        await assembler.add(unit("b", b"y" * 300))
-    assert list(destination.bucket.objects.values()) == [b"x" * 40 + b"y" * 300 + b"end"]
+        await assembler.add(unit("b", b"y" * 480))
+    assert list(destination.bucket.objects.values()) == [b"x" * 40 + b"y" * 480 + b"end"]
     assert memory.used_bytes == 400
