@@ -272,7 +272,7 @@ class Limits(Group):
     )
     """Requests to one mailbox at the same time; Outlook refuses more than four."""
     backfill_share: Annotated[StrictFloat, Field(gt=0, le=1)] = defaults.BACKFILL_SHARE
-    """The part of every budget that a backfill takes beside a nightly run."""
+    """The part of every budget that a backfill takes; a run that is at work beside it takes the rest."""
 
 
 class Telemetry(Group):

@@ -83,6 +83,7 @@ CACHED_BYTES = 400  # of one of them: identifiers are long
 SLACK_SHARE = 7  # of the memory limit: what allocators keep, and objects too small to count
 WARMING_BYTES = 24 * MIB  # code and tables that the libraries load when they are first used
 BODY_SHARE = 8  # of the memory limit: a larger answer is refused, and asked for with fewer items
+LEAST_OF_A_RUN = 0.05  # of every budget, and one slot of each mailbox, beside a backfill that was given everything
 LEAST_SHARE = 4  # of the memory limit: so much pages and rows get even where the process itself is large already
 
 
@@ -243,6 +244,7 @@ async def equip(
             clock=clock,
             log=log,
             progress=progress,
+            left_beside_backfill=1 - _backfill_share(settings.limits),
             told_every=EVERY_LOCAL if settings.state.scheme == "file" else EVERY_CLOUD,
             throttle=governor,
             waits=waits,
@@ -378,7 +380,12 @@ def simulated_run(limits: LimitSettings, period: Period, *, workers: int, breadt
 
 def _budgets(limits: LimitSettings, kind: RunKind, given: Budgets | None = None) -> Budgets:
     budgets = replace(given or Budgets(), per_mailbox_in_flight=limits.per_mailbox_in_flight)
-    return budgets.share(limits.backfill_share) if kind is RunKind.BACKFILL else budgets
+    return budgets.share(_backfill_share(limits)) if kind is RunKind.BACKFILL else budgets
+
+
+def _backfill_share(limits: LimitSettings) -> float:
+    """What a backfill takes of every budget; something is always left for the nightly run."""
+    return min(limits.backfill_share, 1 - LEAST_OF_A_RUN)
 
 
 def _named_by_pseudonym(pseudonymizer: Pseudonymizer, *listeners: OnFence) -> OnFence:

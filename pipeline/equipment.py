@@ -76,6 +76,7 @@ class Equipment:
     progress: Progress
     scope: Scope
     throttle: SharedThrottle
+    left_beside_backfill: float  # the part of the budgets that a run takes while a backfill is at work
     learners: Sequence[Learner] = ()
     told_every: timedelta | None = None  # how often the state is told of the progress; None: never
     waits: Waits = field(default_factory=Waits)

@@ -49,6 +49,7 @@ class _Record(msgspec.Struct):
     holder: Holder
     since: datetime
     until: datetime
+    made_room_for: str = ""  # the `run` of a backfill beside this one: `pipeline.beside`
 
 
 class Lease:
@@ -61,6 +62,17 @@ class Lease:
         self._version = version
         self._clock = clock
         self._lost = False
+        self._renewing = asyncio.Lock()
+
+    @property
+    def run(self) -> str:
+        """The word that tells this holder from all others."""
+        return self._record.run
+
+    @property
+    def made_room_for(self) -> str:
+        """The `run` of the backfill that was told that it may begin; empty where there was none."""
+        return self._record.made_room_for
 
     def check(self) -> None:
         """Raises: LeaseLost, when somebody else may be writing by now."""
@@ -69,11 +81,20 @@ class Lease:
 
     async def renew(self) -> None:
         """Raises: LeaseLost, when another run took the lease."""
-        record = msgspec.structs.replace(self._record, until=self._clock() + LEASE_LIFETIME)
-        version = await self._state.replace(self._key, msgspec.json.encode(record), version=self._version)
-        if version is None:
-            record, version = await self._renewed_unheard()
-        self._record, self._version = record, version
+        await self._renew(made_room_for=self._record.made_room_for)
+
+    async def make_room_for(self, backfill: str) -> None:
+        """Renew, and tell a backfill that it may begin. Raises: LeaseLost, when another run took the lease."""
+        await self._renew(made_room_for=backfill)
+
+    async def _renew(self, *, made_room_for: str) -> None:
+        async with self._renewing:
+            until = self._clock() + LEASE_LIFETIME
+            record = msgspec.structs.replace(self._record, until=until, made_room_for=made_room_for)
+            version = await self._state.replace(self._key, msgspec.json.encode(record), version=self._version)
+            if version is None:
+                record, version = await self._renewed_unheard()
+            self._record, self._version = record, version
 
     async def _renewed_unheard(self) -> tuple[_Record, str]:
         """What stands there, when it is an earlier renewal of our own whose reply was lost."""
@@ -107,6 +128,8 @@ class HeldLease:
     host: str
     since: datetime
     until: datetime
+    run: str
+    made_room_for: str
 
 
 async def held_lease(state: StateStore, kind: RunKind, *, now: datetime) -> HeldLease | None:
@@ -117,7 +140,7 @@ async def held_lease(state: StateStore, kind: RunKind, *, now: datetime) -> Held
     record = understood(_key(kind), found.data, _Record)
     if record.until <= now or record.holder.is_gone():
         return None
-    return HeldLease(record.holder.host, record.since, record.until)
+    return HeldLease(record.holder.host, record.since, record.until, record.run, record.made_room_for)
 
 
 @asynccontextmanager

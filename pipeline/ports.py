@@ -51,7 +51,20 @@ OnFence = Callable[[Fence], None]
 """Told of each refusal that raises a fence or makes it last longer. A fence ends by itself; nobody is told."""
 
 
-class SharedThrottle(Protocol):
+class Divisible(Protocol):
+    """What may be asked of Graph."""
+
+    def take(self, part: float) -> None:
+        """Of every budget and of each mailbox's slots, from now on; 1 is everything."""
+        ...
+
+    @property
+    def keeps_to_part(self) -> bool:
+        """Whether no mailbox has more requests open than that, from before."""
+        ...
+
+
+class SharedThrottle(Divisible, Protocol):
     """Keeps Microsoft's limits together with other processes that read the same tenant."""
 
     @property

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pipeline.beside import keep_room, make_room, wait_for_room
 from pipeline.comparability import check_comparable
 from pipeline.equipment import Equipment
 from pipeline.errors import ConfigurationError
@@ -82,6 +83,13 @@ async def export(equipment: Equipment, request: Request, *, engine: Engine | Non
             )
             beside.append(tasks.create_task(telling))
         try:
+            if request.kind is RunKind.BACKFILL:
+                await wait_for_room(lease, equipment.state, stop=equipment.stop, clock=equipment.clock)
+            else:
+                room = (lease, equipment.state, coordinator or equipment.throttle)
+                left = equipment.left_beside_backfill
+                await make_room(*room, left=left, clock=equipment.clock)
+                beside.append(tasks.create_task(keep_room(*room, left=left, clock=equipment.clock)))
             return await _work(equipment, request, lease, coordinator)
         finally:
             for each in beside:

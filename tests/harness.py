@@ -165,6 +165,11 @@ class Unthrottled:
     divided: list[int] = field(default_factory=list)
     times_taken_over: int = 0
     heeded: list[Fence] = field(default_factory=list)
+    part: float = 1.0
+    keeps_to_part: bool = True
+
+    def take(self, part: float) -> None:
+        self.part = part
 
     def divide(self, workers: int) -> None:
         self.divided.append(workers)
@@ -293,6 +298,7 @@ class Harness:
             scope=Scope(Wanted(), NoDirectory(), forms=lambda text: iter((text,))),
             log=structlog.get_logger(),
             progress=Progress(),
+            left_beside_backfill=0.5,
         )
 
     def rows(self, dataset: str) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 from connectors.graph.budgets import Budgets, Paces
@@ -83,12 +84,25 @@ class Governor:
         self._budgets = budgets or Budgets()
         self._clock = clock or GraphClock()
         self._on_fence = on_fence
+        self._whole = self._budgets.part
         self._paces = Paces(self._budgets)
         self._mailboxes = _MailboxSlots(self._budgets.mailbox_in_flight)
         self._fences: dict[Scope, _Fence] = {}
         self._services = {service: _Adaptive(self._budgets.in_flight(service)) for service in Service}
         self._lately = {service: _Lately() for service in Service}
         self.waited_s = 0.0  # behind fences, all callers together
+
+    def take(self, part: float) -> None:
+        """Of every budget and of each mailbox's slots take `part` (0 to 1] from now on.
+
+        Requests that are open go on: see `keeps_to_part`.
+        """
+        self._follow(replace(self._budgets, part=self._whole * part))
+
+    @property
+    def keeps_to_part(self) -> bool:
+        """Whether no mailbox has more requests open than our part allows, from before it was made smaller."""
+        return self._mailboxes.keep_to_limit
 
     @asynccontextmanager
     async def admission(self, traffic: Traffic, patience: Patience) -> AsyncIterator[Admission]:
@@ -131,11 +145,16 @@ class Governor:
 
     def divide(self, workers: int) -> None:
         """From now on so many workers share the budgets."""
-        if workers != self._budgets.workers:
-            self._budgets = self._budgets.divided(workers)
-            self._paces.follow(self._budgets)
-            for service, adaptive in self._services.items():
-                adaptive.bound(self._budgets.in_flight(service))
+        self._follow(self._budgets.divided(workers))
+
+    def _follow(self, budgets: Budgets) -> None:
+        if budgets == self._budgets:
+            return
+        self._budgets = budgets
+        self._paces.follow(budgets)
+        self._mailboxes.change(budgets.mailbox_in_flight)
+        for service, adaptive in self._services.items():
+            adaptive.bound(budgets.in_flight(service))
 
     def concurrency(self, service: Service) -> int:
         """How many requests of the service may be open at once, as found so far."""
@@ -258,6 +277,10 @@ class _Places:
         return self._taken >= self.limit
 
     @property
+    def keeps_to_limit(self) -> bool:
+        return self._taken <= self.limit
+
+    @property
     def is_idle(self) -> bool:
         return self._taken == 0 and not self._queue
 
@@ -300,7 +323,7 @@ class _Adaptive:
             self._set(min(self._highest, self._level + 1 / self._level))
 
     def bound(self, highest: int) -> None:
-        """Another highest level."""
+        """Another upper end; beyond the present level it is reached little by little."""
         self._highest = highest
         self._set(min(self._level, highest))
 
@@ -321,6 +344,17 @@ class _MailboxSlots:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._places: dict[str, _Places] = {}
+
+    @property
+    def keep_to_limit(self) -> bool:
+        return all(places.keeps_to_limit for places in self._places.values())
+
+    def change(self, limit: int) -> None:
+        """So many for each mailbox from now on; what is open beyond that ends in its own time."""
+        self._limit = limit
+        for places in self._places.values():
+            places.limit = limit
+            places.hand_out()
 
     @asynccontextmanager
     async def slot(self, scope: Scope) -> AsyncIterator[None]:

@@ -75,6 +75,7 @@ class _Session:
     clock: Clock
     until: datetime = NEVER
     workers: int = 1
+    part: float = 1.0
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     begun: set[str] = field(default_factory=set)
     deadlines: set[asyncio.Timeout] = field(default_factory=set)
@@ -96,13 +97,14 @@ class _Session:
         """Not accepted where it comes too late: when a grant is over, the coordinator may give the work to others."""
         if self.left_s <= 0 and (self.begun or self.worker is not None):
             return Heartbeat(accepted=False)
-        self.until, self.workers = given.until, given.workers
+        self.until, self.workers, self.part = given.until, given.workers, given.part
         for deadline in self.deadlines:
             deadline.reschedule(asyncio.get_running_loop().time() + self.left_s)
         if given.stop:
             self.stop.set()
         if self.equipment is not None:
             self.equipment.throttle.divide(given.workers)
+            self.equipment.throttle.take(given.part)
             for fence in given.fences:
                 self.equipment.throttle.heed(fence)
             self.equipment.memory.heed(resident_bytes())
@@ -125,10 +127,11 @@ class _Session:
     def heartbeat(self) -> Heartbeat:
         """How far the tasks in hand are, and what was asked of Graph."""
         if self.equipment is None:
-            return Heartbeat(accepted=True)
+            return Heartbeat(accepted=True, keeps_to=self.part)
         fences, self.fences = self.fences, []
         return Heartbeat(
             accepted=True,
+            keeps_to=self.part if self.equipment.throttle.keeps_to_part else 1.0,
             usage=self.equipment.progress.usage(),
             fences=fences,
             settled=self.worker.settled if self.worker is not None else {},
@@ -153,6 +156,7 @@ class _Session:
                     )
                 )
                 self.equipment.throttle.divide(self.workers)  # it may have changed meanwhile
+                self.equipment.throttle.take(self.part)
             if self.worker is None:
                 self.worker = await Worker.prepared(self.equipment, task)
             return self.equipment, self.worker

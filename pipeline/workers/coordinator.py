@@ -72,6 +72,7 @@ class _Worker:
     slots: int
     until: datetime
     confirmed: datetime
+    keeps_to: float = 1.0
     session: str = field(default_factory=lambda: secrets.token_hex(8))
     in_hand: dict[str, int] = field(default_factory=dict)  # tasks: their numbers by the id of the assignment
     running: set["asyncio.Future[bytes | None]"] = field(default_factory=set)
@@ -91,12 +92,24 @@ class Coordinator:
         self._clock = equipment.clock
         self._stop = equipment.stop
         self._most_workers = equipment.throttle.most_workers
+        self._part = 1.0
         self._workers: list[_Worker] = []
         self._lost: list[_Worker] = []  # whose last grant may not be over yet
         self._open: set[int] = set()  # tasks that are not settled
         self._waiting: deque[int] = deque()
         self._losses: Counter[int] = Counter()
         self._changed = asyncio.Event()
+
+    def take(self, part: float) -> None:
+        """Of all budgets, this process's and the workers'; these hear of it with their next grant."""
+        self._part = part
+        self._equipment.throttle.take(part)
+
+    @property
+    def keeps_to_part(self) -> bool:
+        """Whether nobody has more requests open for a mailbox than that, a lost worker neither."""
+        workers = all(worker.keeps_to <= self._part for worker in self._workers)
+        return workers and not self._lost and self._equipment.throttle.keeps_to_part
 
     async def slots(self) -> int:
         """How many tasks can be done at the same time; waits until it is one.
@@ -181,6 +194,7 @@ class Coordinator:
                 session=worker.session,
                 until=worker.until,
                 workers=workers,
+                part=self._part,
                 fences=[fence for fence in self._equipment.progress.fences if fence.principal is None],
                 stop=self._stop.is_set(),
             ),
@@ -194,6 +208,7 @@ class Coordinator:
     def _hear(self, worker: _Worker, heartbeat: Heartbeat) -> None:
         progress = self._equipment.progress
         progress.of_workers[worker.session] = heartbeat.usage
+        worker.keeps_to = heartbeat.keeps_to
         for fence in heartbeat.fences:
             progress.note_fence(fence)
             self._equipment.waits.note(fence)

@@ -45,6 +45,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     session: str
     until: datetime
     workers: int  # that share the budgets
+    part: float = 1.0  # of everything: less where a backfill is at work beside the run
     fences: list[Fence] = []  # of all applications or a service, whichever worker was refused
     stop: bool = False  # take no further unit, finish those in flight
 
@@ -53,6 +54,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """A worker's answer to a grant. Not `accepted`: it came when the one before was over."""
 
     accepted: bool
+    keeps_to: float = 1.0  # no mailbox has more requests open than this part allows
     usage: Usage = Usage()  # of the whole session
     fences: list[Fence] = []  # raised since the last heartbeat; principals by pseudonym
     settled: dict[str, dict[str, Settled]] = {}  # of each task in hand, by dataset

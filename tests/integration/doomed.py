@@ -21,7 +21,7 @@ from typing import Any
 
 import sinks.stores.local.destination as local
 import sinks.stores.s3  # noqa: F401 - imported once, for all processes
-from pipeline import app, lease
+from pipeline import app, beside, lease
 from pipeline.cli.main import main
 from pipeline.ports import Upload, Versioned
 from sinks.stores.registry import OpenDestination, OpenState, open_destination, open_state
@@ -43,6 +43,8 @@ class Fate:
     """… at the first one that begins so, such as `before publish mail_messages/RUN/`; RUN stands for the run's id."""
     lease_s: float | None = None
     """How long its lease lasts."""
+    look_s: float | None = None
+    """How often it looks whether a run or backfill is at work beside it."""
     disk_bytes: int | None = None
     """How many bytes of parts fit on the disk."""
 
@@ -207,6 +209,8 @@ def _live(operator: Operator, arguments: Sequence[str], fate: Fate) -> None:
     _replace(app, "open_state", lambda *about: WatchedState(open_state(*about), doom))
     if fate.lease_s is not None:
         _replace(lease, "LEASE_LIFETIME", timedelta(seconds=fate.lease_s))
+    if fate.look_s is not None:
+        _replace(beside, "LOOK_EVERY", timedelta(seconds=fate.look_s))
     if fate.disk_bytes is not None:
         _replace(local, "write_all", _SmallDisk(fate.disk_bytes).write_all)
     sys.argv = ["m365-export", "--config", str(operator.folder / "m365-export.yaml"), *arguments]

@@ -187,10 +187,11 @@ def operator(
 
 async def seen(ground: Ground, name: str) -> Seen:
     """Raises AssertionError: a row is there twice within a run."""
-    return await asyncio.to_thread(lambda: _seen(ground.visible(name)))
+    return await asyncio.to_thread(lambda: rows_in(ground.visible(name)))
 
 
-def _seen(objects: Mapping[str, bytes]) -> Seen:
+def rows_in(objects: Mapping[str, bytes]) -> Seen:
+    """Raises AssertionError: a row is there twice within a run."""
     found: Counter[tuple[str, Row]] = Counter()
     runs = set()
     for key, data in objects.items():

@@ -61,6 +61,38 @@ async def test_four_requests_at_a_time_for_a_mailbox() -> None:
 
 
 @virtual_time
+async def test_a_smaller_part_holds_as_soon_as_what_is_open_has_ended() -> None:
+    """Slots follow the part downwards and upwards; requests that are open beyond it are known."""
+    governor = _governor()
+    async with asyncio.TaskGroup() as group:
+        calls = [group.create_task(_call(governor, mailbox_traffic("m"), lasting_s=10)) for _ in range(10)]
+        await asyncio.sleep(5)
+        governor.take(0.5)
+        kept = [governor.keeps_to_part]
+        await asyncio.sleep(6)
+        kept.append(governor.keeps_to_part)
+        await asyncio.sleep(4)
+        governor.take(1.0)
+    assert kept == [False, True]
+    assert [call.result() for call in calls] == [0, 0, 0, 0, 10, 10, 15, 15, 20, 20]
+
+
+@virtual_time
+async def test_a_smaller_part_slows_every_budget() -> None:
+    """Half of the budget takes twice as long."""
+
+    async def lasts_s(part: float) -> float:
+        governor, began_s = _governor(), now_s()
+        governor.take(part)
+        for _ in range(200):
+            await _call(governor, TEAMS_EXPORT_TRAFFIC)
+        return now_s() - began_s
+
+    whole_s = await lasts_s(1.0)
+    assert await lasts_s(0.5) > 2 * whole_s
+
+
+@virtual_time
 async def test_mailboxes_do_not_wait_for_each_other() -> None:
     """One mailbox's slots and fence leave the others alone."""
     governor = _governor()

@@ -268,3 +268,25 @@ async def test_the_display_shows_units_of_tasks_that_workers_have_in_hand() -> N
     assert 30 in seen
     assert equipment.progress.lines["mail_messages"].rows == 60
     assert not equipment.progress.under_way
+
+
+@virtual_time
+async def test_workers_make_room_for_a_backfill_like_one_process() -> None:
+    """A smaller part goes to every worker; there is room once each has said that it keeps to it."""
+    harness = Harness(tenant())
+    engine = QuickEngine(harness, present={"a": 1}, told=Heartbeat(accepted=True))
+    coordinator = Coordinator(engine, harness.equip_for(workers=2))
+    coordinator.take(0.5)
+    seen: list[bool] = []
+
+    async def accept(_number: int, _report: bytes) -> bool:
+        seen.append(coordinator.keeps_to_part)
+        engine.told = Heartbeat(accepted=True, keeps_to=0.5)
+        await asyncio.sleep(60)
+        seen.append(coordinator.keeps_to_part)
+        return True
+
+    assert await coordinator.work(1, encode=lambda _assignment: b"", accept=accept)
+
+    assert seen == [False, True]
+    assert {grant.part for _, grant in engine.grants} == {0.5}
