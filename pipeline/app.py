@@ -227,10 +227,17 @@ async def equip(
                 source.dataset: suppressing(_sanitizer(source, rules, operators, settings.privacy.profile, treatments))
                 for source in sources
             },
-            guards=build_guards(settings.privacy, used, rules, directory),
+            guards=build_guards(
+                used, rules, profile=settings.privacy.profile, forms=_token_forms(settings.privacy), directory=directory
+            ),
             directory=directory,
             fields_file=lambda run_id, counts: fields_file(
-                used, counts, run_id=run_id, profile=settings.privacy.profile, rules_fingerprint=fingerprint
+                used,
+                counts,
+                run_id=run_id,
+                profile=settings.privacy.profile,
+                rules_fingerprint=fingerprint,
+                forms=_token_forms(settings.privacy),
             ),
             encoder=lambda dataset, run_id, at: formats(dataset, run_id, at).encoder(),
             empty_part=lambda dataset: formats(dataset, "", clock()).empty(),
@@ -561,18 +568,23 @@ def _owner_rule(rules: Mapping[str, DatasetRules], dataset: str) -> FieldRule | 
     return next(rule for rule in rules[_OWNER_DATASETS[kind]].fields if rule.path == "id")
 
 
+def _token_forms(options: RuleOptions) -> TokenForms:
+    return TokenForms(domains=options.email_domains, group_original=options.group_original)
+
+
 def build_guards(
-    options: RuleOptions,
     used: Mapping[str, DatasetRules],
     rules: Mapping[str, DatasetRules],
+    *,
+    profile: Profile,
+    forms: TokenForms,
     directory: DirectoryIndex,
 ) -> dict[str, EgressGuard]:
     """A guard for each dataset that is used; `rules` has also those that say how owners are treated."""
-    forms = TokenForms(domains=options.email_domains, group_original=options.group_original)
     return {
         dataset: EgressGuard(
             rule_set,
-            profile=options.profile,
+            profile=profile,
             directory=directory,
             forms=forms,
             owner=_owner_rule(rules, dataset),

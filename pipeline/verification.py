@@ -1,13 +1,16 @@
 """What `verify` works with, put together from what somebody has who may only read the destination."""
 
-from config.model import ReaderSettings, RuleOptions
+from collections.abc import Mapping
+
+from config.model import ReaderSettings
 from pipeline.app import build_guards
 from pipeline.manifest import Manifest
 from pipeline.operator_files import operator_rules
 from pipeline.sanitize.columns import output_schema
 from pipeline.sanitize.directory_index import DirectoryIndex
+from pipeline.sanitize.published_rules import published_rules
 from pipeline.sanitize.rules import PROFILES, DatasetRules, built_in_rules
-from pipeline.verify import DatasetCheck, Verified, verify
+from pipeline.verify import CheckFor, DatasetCheck, Verified, verify
 from sinks.parquet.check import PartCheck, UnknownSchemaCheck
 from sinks.parquet.schema import part_schema
 from sinks.stores.registry import open_reader
@@ -24,30 +27,36 @@ async def verify_export(settings: ReaderSettings, run_id: str | None) -> Verifie
     reader = open_reader(settings.destination, settings.storage)
     try:
         return await verify(
-            reader,
-            run_id,
-            datasets=rules,
-            check_for=lambda dataset, manifest: dataset_check(rules, settings.privacy, dataset, manifest),
+            reader, run_id, datasets=rules, checks_of=lambda manifest, ledger: dataset_checks(rules, manifest, ledger)
         )
     finally:
         await reader.close()
 
 
-def dataset_check(
-    rules: dict[str, DatasetRules], options: RuleOptions, dataset: str, manifest: Manifest
-) -> DatasetCheck:
-    """How the parts of a dataset are looked at: as the manifest says they were made, not as the settings are now."""
-    rule_set = rules.get(dataset)
+def dataset_checks(rules: Mapping[str, DatasetRules], manifest: Manifest, ledger: bytes | None) -> CheckFor:
+    """How the parts of each dataset are looked at: as the run's files say they were made, not as settings are now.
+
+    `rules` count only where the run's field ledger does not say what was done.
+    """
     profile = next((known for known in PROFILES if known == manifest.profile), None)
-    version = manifest.schema_versions.get(dataset)
-    if rule_set is None or profile is None or version not in (None, rule_set.version):
-        return UnknownSchemaCheck(written_by=manifest.tool_version)
-    guards = build_guards(options.model_copy(update={"profile": profile}), {dataset: rule_set}, rules, DirectoryIndex())
-    schema = part_schema(
-        output_schema(rule_set),
-        dataset=dataset,
-        schema_version=rule_set.version,
-        rules_fingerprint=manifest.rules_fingerprint,
-        profile=profile,
-    )
-    return PartCheck(schema, run_id=manifest.run_id, key=rule_set.key, guard=guards[dataset])
+    if profile is None:
+        return lambda _dataset: UnknownSchemaCheck(written_by=manifest.tool_version)
+    published = published_rules(ledger, rules, profile)
+
+    def check_for(dataset: str) -> DatasetCheck:
+        rule_set = published.rules.get(dataset)
+        if rule_set is None or manifest.schema_versions.get(dataset) not in (None, rule_set.version):
+            return UnknownSchemaCheck(written_by=manifest.tool_version)
+        guards = build_guards(
+            {dataset: rule_set}, published.rules, profile=profile, forms=published.forms, directory=DirectoryIndex()
+        )
+        schema = part_schema(
+            output_schema(rule_set),
+            dataset=dataset,
+            schema_version=rule_set.version,
+            rules_fingerprint=manifest.rules_fingerprint,
+            profile=profile,
+        )
+        return PartCheck(schema, run_id=manifest.run_id, key=rule_set.key, guard=guards[dataset])
+
+    return check_for

@@ -1,6 +1,7 @@
 """Whether what was published is what the manifest says: every part is read again, with the consumer's rights.
 
-Nothing but the destination is needed: no tenant, no state, no salt. A part is fetched in pieces into a temporary file,
+Nothing but the destination is needed: no tenant, no state, no salt. How values were treated is told by the run's field
+ledger. A part is fetched in pieces into a temporary file,
 one at a time, and looked at there. A part without rows that the manifest does not list is no difference: it holds the
 place of one that was not to appear.
 """
@@ -15,7 +16,7 @@ from typing import IO, Protocol
 import msgspec
 
 from pipeline.errors import ConfigurationError
-from pipeline.manifest import Manifest, PartLine, decode_manifest, manifest_path
+from pipeline.manifest import Manifest, PartLine, decode_manifest, fields_path, manifest_path
 from pipeline.ports import DestinationReader
 
 PIECE_BYTES = 8 * 1024 * 1024
@@ -62,11 +63,12 @@ class DatasetCheck(Protocol):
         ...
 
 
-CheckFor = Callable[[str, Manifest], DatasetCheck]
+CheckFor = Callable[[str], DatasetCheck]
+ChecksOf = Callable[[Manifest, bytes | None], CheckFor]  # of a run and its field ledger, if it has one
 
 
 async def verify(
-    reader: DestinationReader, run_id: str | None, *, datasets: Collection[str], check_for: CheckFor
+    reader: DestinationReader, run_id: str | None, *, datasets: Collection[str], checks_of: ChecksOf
 ) -> Verified:
     """Compare one run with its manifest; without `run_id` the last sealed one. `datasets`: all there can be.
 
@@ -75,7 +77,9 @@ async def verify(
         StoreRefused, StoreUnavailable
     """
     run_id = run_id or await _last_run(reader)
-    content = await _whole(reader, run_id)
+    content = await _whole(reader, manifest_path(run_id))
+    if content is None:
+        raise ConfigurationError("verify: no run with this id is sealed at this destination; `status` lists runs")
     verified = Verified(run_id)
     try:
         manifest = verified.manifest = decode_manifest(content)
@@ -85,6 +89,7 @@ async def verify(
     if manifest.run_id != run_id:
         verified.differences.append(Difference("", manifest_path(run_id), "is that of another run"))
         return verified
+    check_for = checks_of(manifest, await _whole(reader, fields_path(run_id)))
     for dataset in dict.fromkeys((*manifest.datasets, *datasets)):
         await _Dataset(reader, dataset, manifest, check_for, verified).verify()
     return verified
@@ -111,7 +116,7 @@ class _Dataset:
         listed = {part.path for part in self._parts}
         if not visible and not listed:
             return
-        check = self._check_for(self._dataset, self._manifest)
+        check = self._check_for(self._dataset)
         if self._rows != sum(part.rows for part in self._parts):
             self._differs(manifest_path(self._manifest.run_id), "its rows are not the sum of its parts' rows")
         for part in self._parts:
@@ -176,16 +181,16 @@ async def _last_run(reader: DestinationReader) -> str:
     return max(runs)
 
 
-async def _whole(reader: DestinationReader, run_id: str) -> bytes:
-    """The manifest's bytes."""
+async def _whole(reader: DestinationReader, path: str) -> bytes | None:
+    """The bytes of a small object; None where there is none."""
     content = b""
     while True:
         try:
-            piece = await reader.read(manifest_path(run_id), start=len(content), count=PIECE_BYTES)
+            piece = await reader.read(path, start=len(content), count=PIECE_BYTES)
         except ValueError:  # no key: nothing can have that name
-            piece = None
+            return None
         if piece is None:
-            raise ConfigurationError("verify: no run with this id is sealed at this destination; `status` lists runs")
+            return None
         content += piece
         if len(piece) < PIECE_BYTES:
             return content

@@ -31,6 +31,7 @@ from pipeline.sanitize.guard import EgressGuard
 from pipeline.sanitize.ledger import fields_file
 from pipeline.sanitize.pseudonym import Pseudonymizer
 from pipeline.sanitize.rules import built_in_rules
+from pipeline.sanitize.shapes import TokenForms
 from pipeline.sanitize.treatments import Treatments
 from pipeline.scope import Account, Scope, Wanted
 from sinks.parquet.part import PartFormat
@@ -281,6 +282,7 @@ class Harness:
                 run_id=run_id,
                 profile="strict",
                 rules_fingerprint="f",
+                forms=TokenForms(),
             ),
             encoder=lambda dataset, run_id, at: part_format(dataset, run_id, at).encoder(),
             empty_part=lambda dataset: part_format(dataset, "", NOW).empty(),

@@ -3,6 +3,7 @@
 The side file `_manifests/<run_id>.fields.json`, version 1:
 
     {"fields_version": 1, "run_id": "…", "profile": "strict", "rules_fingerprint": "…",
+     "forms": {"email_domains": "preserve", "group_original": true},
      "datasets": {"mail_messages": {
         "pages": 310, "scanned_pages": 12, "scanned_records": 9800,
         "fields": [
@@ -30,6 +31,7 @@ import pyarrow as pa
 from pipeline.field_counts import OTHER_PATHS, FieldCounts
 from pipeline.sanitize.columns import leaves, property_tree
 from pipeline.sanitize.rules import DROP, KEEP, RULES_FILE, DatasetRules, FieldRule, Profile, parse_path
+from pipeline.sanitize.shapes import TokenForms
 
 FIELDS_VERSION = 1
 
@@ -113,8 +115,12 @@ def fields_file(
     run_id: str,
     profile: Profile,
     rules_fingerprint: str,
+    forms: TokenForms,
 ) -> bytes:
-    """The side file of a run; `counts` by dataset, a dataset without counts was not read."""
+    """The side file of a run; `counts` by dataset, a dataset without counts was not read.
+
+    `forms` are the privacy settings of that name, which say how pseudonyms are spelt.
+    """
     return msgspec.json.format(
         msgspec.json.encode(
             {
@@ -122,6 +128,7 @@ def fields_file(
                 "run_id": run_id,
                 "profile": profile,
                 "rules_fingerprint": rules_fingerprint,
+                "forms": {"email_domains": forms.domains, "group_original": forms.group_original},
                 "datasets": {
                     dataset: _dataset(rule_set, counts.get(dataset, FieldCounts()), profile)
                     for dataset, rule_set in rules.items()

@@ -64,9 +64,9 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class TokenForms:
-    """How the privacy settings spell pseudonyms."""
+    """How the privacy settings spell pseudonyms; without `domains` every way to spell them is accepted."""
 
-    domains: DomainHandling = "preserve"
+    domains: DomainHandling | None = "preserve"
     group_original: bool = True
 
 
@@ -80,6 +80,11 @@ def declared_shape(rule: FieldRule, profile: Profile, forms: TokenForms) -> Shap
     if treatment == KEEP:
         return _kept(rule)
     return Shape(treatment, _treated(treatment, forms), token_rest=_token_rest(treatment, forms))
+
+
+def is_known(treatment: str) -> bool:
+    """Whether there is anything to say about the texts that a treatment makes."""
+    return treatment == KEEP or treatment in _OPEN_TREATMENTS or treatment in _patterns(TokenForms())
 
 
 def _kept(rule: FieldRule) -> Shape | None:
@@ -98,20 +103,30 @@ def _token_rest(treatment: str, forms: TokenForms) -> str | None:
     if treatment in {"tokenize", "message-id-host"}:
         return ""
     if treatment in {"pseudonymize", "pseudonymize-reversible"}:
-        domain = _DOMAINS[forms.domains]
+        domain = _domain(forms)
         return f"(?:@{domain})?" if domain else ""
     return None
 
 
+def _domain(forms: TokenForms) -> str | None:
+    if forms.domains is None:
+        return f"(?:{'|'.join(filter(None, _DOMAINS.values()))})"
+    return _DOMAINS[forms.domains]
+
+
 def _treated(treatment: str, forms: TokenForms) -> str:
     """What a treatment makes of every text. A treatment that is not here has no column, which is found at start-up."""
-    domain = _DOMAINS[forms.domains]
+    return _patterns(forms)[treatment]
+
+
+def _patterns(forms: TokenForms) -> Mapping[str, str]:
+    domain = _domain(forms)
     suffix = f"(?:@{domain})?" if domain else ""
     token = f"{_TOKEN}{suffix}"
     thread = rf"(?:19:(?:meeting_)?(?:{_TOKEN})?(?:_(?:{_TOKEN})?)?@[A-Za-z0-9.]+|{token})"
     member = f'(?:"domain":"{domain}",)?' if domain else ""
     original = r'(?:,"original":"(?:[^"\\]|\\.)*")?' if forms.group_original else ""
-    patterns = {
+    return {
         DROP: "",
         "pseudonymize": token,
         "pseudonymize-reversible": f"{_ANY_TOKEN}{suffix}",
@@ -123,4 +138,3 @@ def _treated(treatment: str, forms: TokenForms) -> str:
         "join-url": rf"https?://[a-z0-9.-]+(?:/l/meetup-join/{thread}/[0-9]+(?:\?Oid={token})?)?",
         "group-address": rf'(?:null|\{{{member}"hash":"{_HASH}"{original}\}})',
     }
-    return patterns[treatment]

@@ -15,13 +15,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from config.model import RuleOptions
 from pipeline.errors import ConfigurationError
 from pipeline.manifest import Manifest, PartLine, encode_manifest, manifest_path
 from pipeline.model import RunKind
 from pipeline.run import Request, export
 from pipeline.sanitize.rules import built_in_rules
-from pipeline.verification import dataset_check
+from pipeline.verification import dataset_checks
 from pipeline.verify import Verified, verify
 from sinks.parquet.flat import flat_table
 from tests.contract.backends import Backend
@@ -100,7 +99,7 @@ async def verified(backend: Backend, objects: dict[str, bytes], run_id: str | No
         backend.reader(),
         run_id,
         datasets=rules,
-        check_for=lambda dataset, manifest: dataset_check(rules, RuleOptions(), dataset, manifest),
+        checks_of=lambda manifest, ledger: dataset_checks(rules, manifest, ledger),
     )
 
 

@@ -16,6 +16,7 @@ from pipeline.sanitize.columnar import Cleaned, ColumnarSanitizer
 from pipeline.sanitize.ledger import FieldLedger, fate_of, fields_file
 from pipeline.sanitize.pseudonym import Pseudonymizer
 from pipeline.sanitize.rules import PROFILES, built_in_rules
+from pipeline.sanitize.shapes import TokenForms
 from pipeline.sanitize.treatments import Treatments
 from sinks.stores.memory import Step
 from tests.harness import Harness, SmallTenant
@@ -185,9 +186,12 @@ def test_the_side_file_has_every_path_once_with_its_fate(profile: Any) -> None:
     """All listed and dropped paths of all datasets, plus what was met and is unlisted."""
     rules = built_in_rules()
     counts = {"mail_messages": FieldCounts(kept={"id": 7}, left_behind={"subject": 2, "newThing": 1}, pages=1)}
-    document = msgspec.json.decode(fields_file(rules, counts, run_id="r", profile=profile, rules_fingerprint="f"))
-    assert {key: document[key] for key in ("fields_version", "run_id", "profile", "rules_fingerprint")} == {
+    forms = TokenForms(domains="tokenize", group_original=False)
+    file = fields_file(rules, counts, run_id="r", profile=profile, rules_fingerprint="f", forms=forms)
+    document = msgspec.json.decode(file)
+    assert {key: document[key] for key in document if key != "datasets"} == {
         "fields_version": 1, "run_id": "r", "profile": profile, "rules_fingerprint": "f",
+        "forms": {"email_domains": "tokenize", "group_original": False},
     }  # fmt: skip
     for dataset, rule_set in rules.items():
         lines = {line["path"]: line for line in document["datasets"][dataset]["fields"]}
