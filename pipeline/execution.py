@@ -128,11 +128,11 @@ class Execution:
             return None
         return await self._seal()
 
-    async def seal_as_it_is(self) -> None:
+    async def seal_as_it_is(self) -> Manifest:
         """Seal an interrupted run that nobody will continue; its watermarks stay where they were."""
         manifest = self._manifest(abandoned=True)
         await self._record_seal(manifest, {})
-        await self._finish_seal()
+        return await self._finish_seal()
 
     async def _seal(self) -> Manifest:
         equipment = self._equipment

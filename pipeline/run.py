@@ -63,6 +63,7 @@ async def export(equipment: Equipment, request: Request, *, engine: Engine | Non
     """Do what a `run` or `backfill` command asks; usually one run, two where an interrupted one came first.
 
     With an `engine` its workers read the units; directory, plan, journal and seal stay here.
+    An interrupted run that was other work is the first of two: what it did not read is missing, and has to be told.
 
     Raises:
         EngineLost, LeaseHeld, LeaseLost, ConfigurationError, SourceRefused, StoreRefused, StoreUnavailable
@@ -135,10 +136,9 @@ async def _work(equipment: Equipment, request: Request, lease: Lease, coordinato
     record = await open_run(equipment.state, request.kind)
     if record is not None:
         outcome = await _take_up(equipment, record, wanted, lease, coordinator)
-        if outcome is not None:
-            outcomes.append(outcome)
-    if outcomes and (outcomes[-1].interrupted or not _is_behind(outcomes[-1], wanted)):
-        return outcomes
+        outcomes.append(outcome)
+        if _same_work(record, wanted) and (outcome.interrupted or not _is_behind(outcome, wanted)):
+            return outcomes
     if equipment.stop.is_set():
         return [*outcomes, Outcome(wanted.run_id, None)]
     journal = Journal(equipment.state, wanted, lease)
@@ -149,15 +149,15 @@ async def _work(equipment: Equipment, request: Request, lease: Lease, coordinato
 
 async def _take_up(
     equipment: Equipment, record: RunRecord, wanted: RunRecord, lease: Lease, coordinator: Coordinator | None
-) -> Outcome | None:
-    """Bring an interrupted run to its end. None where it was other work than what is wanted now."""
+) -> Outcome:
+    """Bring an interrupted run to its end; where it was other work than what is wanted now, as it is."""
     journal = Journal(equipment.state, record, lease, is_open=True)
     is_decided = await journal.decided() is not None  # before the history is looked at: see there
     finished = await sealed_run(equipment.state, record.run_id)
     if finished is not None:  # only forgetting it was interrupted
         await journal.give_up_uploads(equipment.destination)
         await journal.close()
-        return Outcome(record.run_id, finished) if _same_work(record, wanted) else None
+        return Outcome(record.run_id, finished)
     if is_decided:
         manifest = await finish_seal(
             journal,
@@ -168,12 +168,12 @@ async def _take_up(
             watermarks=equipment.watermarks if record.salt_fingerprint == wanted.salt_fingerprint else None,
         )
         equipment.log.info(Event.MANIFEST_REPLAYED, run_id=record.run_id)
-        return Outcome(record.run_id, manifest) if _same_work(record, wanted) else None
+        return Outcome(record.run_id, manifest)
     await journal.recover(equipment.destination, equipment.empty_part)
     execution = Execution(equipment, journal, lease, coordinator)
     if not _same_work(record, wanted):
-        await execution.seal_as_it_is()
-        return None
+        equipment.log.warning(Event.RUN_ABANDONED, run_id=record.run_id, kind=record.kind, until=record.until)
+        return Outcome(record.run_id, await execution.seal_as_it_is())
     equipment.log.info(Event.RUN_CONTINUED, run_id=record.run_id, kind=record.kind, until=record.until)
     return Outcome(record.run_id, await execution.finish())
 

@@ -25,6 +25,7 @@ LogFormat = Literal["json", "text"]
 class Event(StrEnum):
     RUN_STARTED = "run_started"
     RUN_CONTINUED = "run_continued"
+    RUN_ABANDONED = "run_abandoned"
     RUN_FINISHED = "run_finished"
     RUN_INTERRUPTED = "run_interrupted"
     MANIFEST_REPLAYED = "manifest_replayed"
@@ -48,6 +49,7 @@ class Event(StrEnum):
 EVENTS: Mapping[Event, str] = {
     Event.RUN_STARTED: "A run begins, with the end of its window.",
     Event.RUN_CONTINUED: "A run that was interrupted is taken up under its own id.",
+    Event.RUN_ABANDONED: "An interrupted run is sealed as `partial` as it is: other work than it was is wanted now.",
     Event.RUN_FINISHED: "The canonical line of a run: its manifest is published. What was asked of Graph is told of "
     "this process only; everything else of the whole run.",
     Event.RUN_INTERRUPTED: "The run was stopped; what is published is safe, the next command of its kind continues.",

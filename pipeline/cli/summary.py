@@ -7,7 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from config.instants import format_instant
+from pipeline.errors import FailReason
 from pipeline.manifest import LeftOut, Manifest
+from pipeline.model import RunKind
 from pipeline.progress import Progress
 from pipeline.run import Outcome
 
@@ -37,8 +39,16 @@ def print_manifest(console: Console, manifest: Manifest, *, destination: str, pr
                 f"{dataset}: {found.unexplained:,} of {found.expected or 0:,} records are unaccounted for; "
                 "the manifest names whose, and the next run reads them again"
             )
+    if any(line.reason == FailReason.ABANDONED for line in manifest.failed):
+        lacking = (
+            "runs read it from where they left off" if manifest.kind is RunKind.RUN else "repeat it over its range"
+        )
+        console.print(
+            "it was interrupted and is sealed as it was, because other work is wanted now; it lacks what it had not read: "
+            f"{lacking}"
+        )
     for line in manifest.failed:
-        if line.principal is None:
+        if line.principal is None and line.reason != FailReason.ABANDONED:
             console.print(f"{line.dataset}: failed as a whole: {line.reason}; the log names the permission or cause")
     console.print(f"manifest: {destination}/_manifests/{manifest.run_id}.json")
 

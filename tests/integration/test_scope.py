@@ -2,14 +2,17 @@
 
 import asyncio
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from connectors.emulator import Effect, Fault, MailboxKind, TenantProfile
 from connectors.emulator.people import Person
+from pipeline.cli.summary import print_outcomes
 from pipeline.errors import ConfigurationError, SourceRefused
-from pipeline.exits import Exit, exit_of_error
+from pipeline.exits import Exit, exit_of_error, exit_of_outcomes
 from pipeline.model import RunKind, Unit
 from pipeline.parts import UnitResult
 from pipeline.run import Request, export, look_ahead
@@ -257,16 +260,24 @@ async def test_a_resumed_run_keeps_to_the_scope_it_began_with(open_site: OpenSit
 
 
 async def test_another_scope_is_other_work(open_site: OpenSite) -> None:
-    """The interrupted run is sealed as it is, partial, and the new one reads whom the settings say now."""
+    """The interrupted run is sealed as it is, partial, which the operator is told; the new one reads whom it should."""
     site = await open_site(users=8, history=timedelta(days=3), profile=TenantProfile.quiet())
     first, last = site.tenant.user_ids[0], site.tenant.user_ids[-1]
     site.keys = {"connectors": {"outlook-mail": {}}, "scope.exclude_users": [first], **ONE_BY_ONE}
     await _interrupted(site)
     site.tenant.clock.advance(timedelta(minutes=5))
     site.keys |= {"scope.exclude_users": [last]}
-    manifest = await site.run()
+    outcomes = await site.export(Request(kind=RunKind.RUN))
 
-    assert manifest.status == "complete"
+    abandoned, manifest = (outcome.manifest for outcome in outcomes)
+    assert abandoned is not None
+    assert manifest is not None
+    assert (abandoned.status, manifest.status) == ("partial", "complete")
+    assert exit_of_outcomes(outcomes) is Exit.PARTIAL
+    console = Console(file=StringIO(), width=200)
+    print_outcomes(console, outcomes, destination="somewhere")
+    assert isinstance(console.file, StringIO)
+    assert "it was interrupted and is sealed as it was" in console.file.getvalue()
     assert len(list((site.folder / "data" / "_manifests").glob("*Z-????.json"))) == 2
     assert owners(site, f"*{manifest.run_id}*") == {token(user) for user in site.tenant.user_ids if user != last}
 

@@ -15,6 +15,7 @@ from pipeline.errors import (
     UnitFailed,
     UnitSkipped,
 )
+from pipeline.exits import Exit, exit_of_outcomes
 from pipeline.history import summarise
 from pipeline.lease import hold
 from pipeline.manifest import Manifest, decode_manifest
@@ -218,6 +219,26 @@ async def test_a_backfill_up_to_an_end_that_is_to_come_is_continued() -> None:
     harness.now = NOW + timedelta(minutes=5)
     (outcome,) = await export(harness.equip(), asked)
     assert {outcome.run_id} == begun
+
+
+async def test_an_interrupted_backfill_that_gives_way_to_another_is_told_as_partial() -> None:
+    """What it lacks is nobody else's work: the command that seals it ends with 4, though its own range is complete."""
+    harness = Harness(SmallTenant.with_mail(users=3, messages=5), part_size_bytes=1)
+
+    async def break_off(step: Step) -> None:
+        if harness.keys("mail_messages"):
+            raise StoreUnavailable("gone")
+
+    with pytest.raises(ExceptionGroup):
+        await export(harness.equip(hook=break_off), Request(kind=RunKind.BACKFILL, since=NOW - timedelta(days=20)))
+
+    harness.now = NOW + timedelta(minutes=5)
+    outcomes = await export(harness.equip(), Request(kind=RunKind.BACKFILL, since=NOW - timedelta(days=2)))
+
+    manifests = [outcome.manifest for outcome in outcomes if outcome.manifest is not None]
+    assert [manifest.status for manifest in manifests] == ["partial", "complete"]
+    assert {line.reason for line in manifests[0].failed} == {"abandoned"}
+    assert exit_of_outcomes(outcomes) is Exit.PARTIAL
 
 
 async def test_another_profile_is_refused_until_it_is_accepted() -> None:
