@@ -25,7 +25,6 @@ MEANINGS: Mapping[str, str] = {
     "chat-id": "each id inside a Teams thread id becomes a pseudonym",
     "join-url": "host kept, ids inside become pseudonyms, everything else is cut",
     "title-phrases": "only phrases that tell the kind of time stay",
-    "cut-passcode": "the passcode is cut, the rest stays",
     "zoom-links": "only Zoom links stay, without their passcode",
     "free-text": "typed text; one with an address, number or name of a person is emptied",
     RULES_FILE: "what the operator's rules file says",

@@ -40,12 +40,9 @@ def print_manifest(console: Console, manifest: Manifest, *, destination: str, pr
                 "the manifest names whose, and the next run reads them again"
             )
     if any(line.reason == FailReason.ABANDONED for line in manifest.failed):
-        lacking = (
-            "runs read it from where they left off" if manifest.kind is RunKind.RUN else "repeat it over its range"
-        )
+        then = "runs go on from where it left off" if manifest.kind is RunKind.RUN else "repeat it over its range"
         console.print(
-            "it was interrupted and is sealed as it was, because other work is wanted now; it lacks what it had not read: "
-            f"{lacking}"
+            f"it was interrupted and is sealed as it was, because other work is wanted now; it is not whole: {then}"
         )
     for line in manifest.failed:
         if line.principal is None and line.reason != FailReason.ABANDONED:

@@ -44,7 +44,6 @@ _FATES: Mapping[str, Fate] = {
     "keep-guid": "kept",  # an account's id leaves as it is
     DROP: "dropped",
     "title-phrases": "filtered",
-    "cut-passcode": "filtered",
     "zoom-links": "filtered",
     "free-text": "filtered",
     RULES_FILE: "filtered",

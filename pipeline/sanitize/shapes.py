@@ -44,7 +44,7 @@ _BY_TYPE: Mapping[str, str] = {
     "duration": r"-?P(?:[0-9]+[YMWD])*(?:T(?:[0-9]+(?:\.[0-9]+)?[HMS])+)?",
 }
 _ODATA_TYPE = r"#?[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*"
-_OPEN_TREATMENTS = frozenset({"title-phrases", "cut-passcode", "zoom-links", "free-text", RULES_FILE})
+_OPEN_TREATMENTS = frozenset({"title-phrases", "zoom-links", "free-text", RULES_FILE})
 
 
 @dataclass(frozen=True, slots=True)

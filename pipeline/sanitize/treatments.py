@@ -58,7 +58,6 @@ class Treatments(Mapping[str, Rewrite]):
             "chat-id": _each(lambda text: None if is_blank(text) else treat_thread_id(text, token)),
             "join-url": _each(lambda text: treat_join_url(text, token)),
             "title-phrases": _each(lambda text: text if is_blank(text) else keep_phrases(text, _PHRASES)),
-            "cut-passcode": _each(self._cut_passcode),
             "zoom-links": _each(self._zoom_links),
             "free-text": _each(self._free_text),
         }  # fmt: skip

@@ -299,14 +299,14 @@ def test_typed_texts_survive_the_same_search() -> None:
 
 
 def test_what_a_filter_leaves_passes_the_guard() -> None:
-    """Links with a signature glued to them, and Skype links that spell a name, are emptied; others stay."""
+    """Links with a signature glued to them are emptied, as are links that spell a name in typed text; others stay."""
     people = directory()
     treatments = Treatments(Pseudonymizer(salt="salt"), group_original=True, holds_person=people.holds_person)
     zoom = "https://us02web.zoom.us/j/123"
     texts = [f"{zoom}?pwd=x", f"{zoom}<br>bo@elsewhere.example", f"{zoom}<br>Zoe-Lindqvist"]
     assert treatments["zoom-links"](texts) == [f"{zoom}?", None, None]
     skype = "https://meet.lync.com/contoso/zoe.lindqvist/A1"
-    assert treatments["cut-passcode"]([skype, f"{zoom}?pwd=x&a=b", MEETUP]) == [None, f"{zoom}?&a=b", MEETUP]
+    assert treatments["free-text"]([skype, f"{zoom}?pwd=x&a=b", MEETUP]) == [None, f"{zoom}?&a=b", MEETUP]
 
 
 async def test_a_breach_fails_the_unit_and_nothing_of_it_is_written() -> None:

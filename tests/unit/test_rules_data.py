@@ -23,7 +23,7 @@ DATASETS = {
 PROFILES = ("psoxy", "psoxy-no-app-ids", "strict")
 TEXT_TREATMENTS = {
     "pseudonymize", "pseudonymize-reversible", "tokenize", "pseudonymize-smtp", "group-address",
-    "title-phrases", "cut-passcode", "zoom-links", "free-text", "keep-guid",
+    "title-phrases", "zoom-links", "free-text", "keep-guid",
     "chat-id", "join-url", "message-id-host",
 }  # fmt: skip
 TEXT_TYPES = {"string", "enum", "guid", "time-of-day", "duration"}
@@ -165,7 +165,7 @@ NEVER = {
 }  # fmt: skip
 # Treatments after which somebody can read something of the value.
 READABLE = {
-    "keep", "cut-passcode", "zoom-links", "free-text", "keep-guid", "title-phrases", "group-address",
+    "keep", "zoom-links", "free-text", "keep-guid", "title-phrases", "group-address",
 }  # fmt: skip
 # Ids that stay readable in `strict`: a time in milliseconds, a number within a text, programs.
 READABLE_IDS = ("id", "replyToId", "mentions[].id")
@@ -203,7 +203,7 @@ def test_strict_keeps_no_readable_id(dataset: str) -> None:
         is_catalogue = path.endswith(("application.id", "teamsAppId", "skuId", "servicePlanId"))
         is_message = re.match(r"teams_\w+_messages$", dataset) and path in READABLE_IDS
         if is_id and not is_catalogue and not is_message:
-            assert _treatments(rule)[2] not in {"keep", "cut-passcode", "keep-guid"}, path
+            assert _treatments(rule)[2] not in {"keep", "keep-guid"}, path
 
 
 @every_dataset
@@ -248,10 +248,18 @@ def test_departures_agree_with_the_rules(connector: str) -> None:
 
 
 @every_dataset
+def test_a_join_link_leaves_in_no_profile_as_it_is(dataset: str) -> None:
+    """Who has it can open the meeting; datasets still join by what is left of it."""
+    for path, rule in _fields(dataset):
+        if path.rpartition(".")[2] in {"joinUrl", "joinWebUrl", "onlineMeetingUrl"}:
+            assert set(_treatments(rule)) == {"join-url"}, path
+
+
+@every_dataset
 def test_scrubbed_fields_are_listed_as_departures(dataset: str) -> None:
     """Where a psoxy profile does more than Psoxy, the list of departures says so."""
     for path, rule in _fields(dataset):
-        if rule["psoxy"] in {"free-text", "keep-guid"}:
+        if rule["psoxy"] in {"free-text", "keep-guid", "join-url"}:
             connector = next(name for name, datasets in DATASETS.items() if dataset in datasets)
             patterns = [departure["path"] for departure in DOCUMENTS[connector]["departures"]]
             assert any(_matches(pattern, f"{dataset}.{path}") for pattern in patterns), path
