@@ -113,7 +113,8 @@ ADVICE: Mapping[SkipReason | FailReason, Advice] = {
     ),
     FailReason.INCOMPLETE: Advice(
         "Fewer or more records came than Microsoft counts, and nothing explains it; what came is written.",
-        "Nothing at first, the next run reads it again; if it stays, compare with the mailbox itself.",
+        "Nothing at first: runs read it again. The third run that finds it is the last, and moves on: compare with the "
+        "mailbox itself, and repeat the range with `backfill`.",
     ),
     FailReason.ABANDONED: Advice(
         "An interrupted run was sealed as it was, because the settings or the range had changed meanwhile.",

@@ -11,7 +11,7 @@ from pipeline.errors import FailReason
 from pipeline.manifest import LeftOut, Manifest
 from pipeline.model import RunKind
 from pipeline.progress import Progress
-from pipeline.run import Outcome
+from pipeline.run import TRIES_OF_A_DIFFERENCE, Outcome
 
 
 def print_outcomes(
@@ -37,7 +37,7 @@ def print_manifest(console: Console, manifest: Manifest, *, destination: str, pr
         if found.unexplained:
             console.print(
                 f"{dataset}: {found.unexplained:,} of {found.expected or 0:,} records are unaccounted for; "
-                "the manifest names whose, and the next run reads them again"
+                f"the manifest names whose; {TRIES_OF_A_DIFFERENCE} runs in a row read them again"
             )
     if any(line.reason == FailReason.ABANDONED for line in manifest.failed):
         then = "runs go on from where it left off" if manifest.kind is RunKind.RUN else "repeat it over its range"

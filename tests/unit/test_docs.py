@@ -16,7 +16,7 @@ from config.secrets import SecretReader
 from config.setup import words
 from pipeline import estimate
 from pipeline.cli.console import hoist
-from pipeline.execution import STOP_GRACE
+from pipeline.execution import STOP_GRACE, TRIES_OF_A_DIFFERENCE
 from pipeline.guide.commands import command_line
 from pipeline.guide.settings import keys
 from pipeline.reading import DAMAGED
@@ -166,11 +166,14 @@ def test_every_reason_of_a_rejection_is_explained() -> None:
     }
 
 
+ORDINALS = {2: "second", 3: "third", 4: "fourth"}
 NUMBERS = {
     "README.md": [f"the last {defaults.INITIAL_LOOKBACK.days} days"],
     "docs/getting-started.md": [f"exports {defaults.INITIAL_LOOKBACK.days} days"],
     "deploy/README.md": [f"get {STOP_GRACE.seconds} seconds", f"default of {defaults.MEMORY_MIB}"],
     "docs/scaling.md": [f"up to {estimate.FEWEST_REQUESTS} in a small", f"more than {estimate.MOST_REQUESTS:,}"],
+    "docs/consumers.md": [f"until the {ORDINALS[TRIES_OF_A_DIFFERENCE]} that finds the same"],
+    "docs/operators.md": [f"The {ORDINALS[TRIES_OF_A_DIFFERENCE]} run that finds it is the last"],
     "docs/administrators.md": [f"`{defaults.ASSERTION_AUDIENCE}`", words.RESTRICTS, words.CONSENTS, words.REGISTERS],
 }
 
