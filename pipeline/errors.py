@@ -67,7 +67,8 @@ ADVICE: Mapping[SkipReason | FailReason, Advice] = {
         "Nothing; it is read once it has been moved to Exchange Online.",
     ),
     SkipReason.OUT_OF_POLICY: Advice(
-        "An access policy of Exchange or Teams does not let the application read this one.",
+        "An access policy of Exchange or Teams does not let the application read this one. Of `teams_chats`: the "
+        "chats are there, but another organisation keeps the members of some (`rows_withheld` in the log).",
         "Nothing if that is intended; else add the user to the policy's group (`m365-export setup` prints how).",
     ),
     SkipReason.DELETED_PRINCIPAL: Advice(

@@ -70,6 +70,7 @@ class DoneUnit(msgspec.Struct, frozen=True, array_like=True):
     end: datetime | None
     rows: int
     completeness: Finding | None = None  # None where nobody knows how many records there are
+    withheld: int = 0  # rows that lack what Graph keeps to itself
 
     @property
     def window(self) -> Window | None:

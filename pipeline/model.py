@@ -126,12 +126,14 @@ class Unit:
 class Page:
     """One answer of Graph: `records` is the JSON text of an array of raw records.
 
-    `damaged` counts the records that Graph holds at this place and cannot read itself. One page of a unit tells how
-    many records are `expected` in the whole unit, where that is known.
+    `damaged` counts the records that Graph holds at this place and cannot read itself, `withheld` those of which it
+    keeps a part that belongs to them (the members of a chat), by somebody's policy. One page of a unit tells how many
+    records are `expected` in the whole unit, where that is known.
     """
 
     records: bytes = field(repr=False)
     damaged: int = 0
+    withheld: int = 0
     expected: int | None = None
 
     def let_go(self) -> None:

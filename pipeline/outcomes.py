@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from pipeline.errors import DatasetDenied, FailReason, SourceRefused, UnitFailed, UnitSkipped
+from pipeline.errors import DatasetDenied, FailReason, SkipReason, SourceRefused, UnitFailed, UnitSkipped
 from pipeline.facts import Chronicle, UnitEnd
 from pipeline.journal import Entry
 from pipeline.model import Principal, Unit
@@ -43,6 +43,14 @@ class OutcomeReport:
                 dataset=unit.dataset,
                 principal=result.unit.principal,
                 rejected=dict(result.rejected),
+            )
+        if result.unit.withheld:
+            self._log.warning(
+                Event.ROWS_WITHHELD,
+                dataset=unit.dataset,
+                principal=result.unit.principal,
+                rows=result.unit.withheld,
+                reason=SkipReason.OUT_OF_POLICY,
             )
         finding = result.unit.completeness
         if finding is not None and finding.unexplained:

@@ -102,6 +102,7 @@ class _Held:
     fields: FieldCounts = field(default_factory=FieldCounts)
     bytes: int = 0
     elsewhere: int = 0
+    withheld: int = 0
     expected: int | None = None
 
 
@@ -193,7 +194,7 @@ class UnitReader:
         held.fields.kept = sanitizer.kept(rows)
         result = UnitResult(
             dataset=unit.dataset,
-            unit=self._done(unit, len(rows)),
+            unit=self._done(unit, len(rows), withheld=held.withheld),
             owner=owner,
             rows=rows,
             rejected=held.rejected,
@@ -217,6 +218,7 @@ class UnitReader:
                 held.expected = page.expected
             if page.damaged:
                 held.rejected[DAMAGED] += page.damaged
+            held.withheld += page.withheld
             if page.records == b"[]":
                 continue
             waiting.append(page.records)
@@ -256,13 +258,14 @@ class UnitReader:
         if held.bytes > self._memory.largest_unit_bytes and unit.window is not None:
             raise WindowTooLarge("a unit holds more rows than memory allows")
 
-    def _done(self, unit: Unit, rows: int) -> DoneUnit:
+    def _done(self, unit: Unit, rows: int, *, withheld: int) -> DoneUnit:
         window = unit.window
         return DoneUnit(
             self._pseudonym(unit.principal),
             window.start if window else None,
             window.end if window else None,
             rows,
+            withheld=withheld,
         )
 
 

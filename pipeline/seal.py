@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from pipeline.errors import FailReason
+from pipeline.errors import FailReason, SkipReason
 from pipeline.field_counts import FieldCounts, total
 from pipeline.history import remember_facts, remember_fields, remember_run
 from pipeline.journal import DoneUnit, Journal, RunRecord
@@ -78,7 +78,7 @@ def build_manifest(
         salt_fingerprint=record.salt_fingerprint,
         schema_versions=record.schema_versions,
         datasets=lines,
-        skipped=tally.skips(),
+        skipped=tally.skips() + _withheld(finished),
         failed=failures,
     )
 
@@ -87,6 +87,12 @@ def _incomplete(finished: Iterable[tuple[str, DoneUnit]]) -> list[LeftOut]:
     """Those of which something may be missing; one line for all windows of a principal."""
     keys = {(dataset, unit.principal) for dataset, unit in finished if unit.unexplained}
     return [LeftOut(principal, dataset, FailReason.INCOMPLETE) for dataset, principal in sorted(keys)]
+
+
+def _withheld(finished: Iterable[tuple[str, DoneUnit]]) -> list[LeftOut]:
+    """Those some of whose rows are not whole, because a policy keeps a part of them; one line for all windows."""
+    keys = {(dataset, unit.principal) for dataset, unit in finished if unit.withheld}
+    return [LeftOut(principal, dataset, SkipReason.OUT_OF_POLICY) for dataset, principal in sorted(keys)]
 
 
 def _window(record: RunRecord, done: Iterable[DoneUnit]) -> Window:

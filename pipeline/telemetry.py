@@ -37,6 +37,7 @@ class Event(StrEnum):
     UNIT_DIVIDED = "unit_divided"
     DATASET_DENIED = "dataset_denied"
     RECORDS_REJECTED = "records_rejected"
+    ROWS_WITHHELD = "rows_withheld"
     PART_PUBLISHED = "part_published"
     FENCE_RAISED = "fence_raised"
     PROGRESS = "progress"
@@ -62,6 +63,7 @@ EVENTS: Mapping[Event, str] = {
     Event.UNIT_DIVIDED: "A unit was too large and is read as two halves.",
     Event.DATASET_DENIED: "A whole dataset cannot be read; `needs` names the permissions that would do.",
     Event.RECORDS_REJECTED: "Records of a unit were left out because they fit no schema or rule, by reason.",
+    Event.ROWS_WITHHELD: "So many rows of a unit lack what Graph keeps to itself (members of others' chats).",
     Event.PART_PUBLISHED: "A Parquet file can be seen at the destination.",
     Event.FENCE_RAISED: "Microsoft refused: nobody calls in the scope before `until`. At level debug for single "
     "mailboxes and chats.",

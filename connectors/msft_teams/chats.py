@@ -196,14 +196,15 @@ class ChatSource(GraphSource):
                 if roster.reads(user_id, chat.id) and (window is None or chat.changed_in(window))
             ]
             if chats:
-                with_members = await side_by_side(self._with_members, chats, at_most=READERS)
-                yield Page(b"[" + b",".join(with_members) + b"]")
+                found = await side_by_side(self._with_members, chats, at_most=READERS)
+                withheld = sum(end in REFUSED for _, end in found)
+                yield Page(b"[" + b",".join(raw for raw, _ in found) + b"]", withheld=withheld)
 
-    async def _with_members(self, raw_and_chat: tuple[bytes, ListedChat]) -> bytes:
-        """The chat's own bytes with its members spliced in; without them where they cannot be read."""
+    async def _with_members(self, raw_and_chat: tuple[bytes, ListedChat]) -> tuple[bytes, End | None]:
+        """The chat's own bytes with its members spliced in; without them where they cannot be read, and why."""
         raw, chat = raw_and_chat
-        members = await self._members_of.read(chat.id)
-        return raw if members is None else _spliced(raw, members)
+        members = await self._members_of.look(chat.id)
+        return (raw, members) if isinstance(members, End) else (_spliced(raw, members), None)
 
 
 class MemberReader:
@@ -214,7 +215,12 @@ class MemberReader:
         self._roles = roles
 
     async def read(self, chat_id: str) -> bytes | None:
-        """A JSON array of all members; None for a chat that is gone by now, or belongs to another tenant."""
+        """A JSON array of all members; None where they cannot be read."""
+        members = await self.look(chat_id)
+        return None if isinstance(members, End) else members
+
+    async def look(self, chat_id: str) -> bytes | End:
+        """As `read`; why they cannot be read: the chat is gone by now, or belongs to another tenant."""
         request = Request(path=segments("chats", chat_id, "members"), traffic=chat_traffic(chat_id))
         budget = self._client.budget()
         for _ in range(MOST_RESTARTS + 1):
@@ -226,7 +232,7 @@ class MemberReader:
                 continue
             except Refusal as refused:
                 if refused.row.end in UNREADABLE:
-                    return None
+                    return refused.row.end
                 raise outcome(refused, roles=self._roles) from None
             return b"[" + b",".join(members) + b"]"
         raise UnitFailed(FailReason.SERVICE_ERROR, code=refusal.code, request_id=refusal.request_id)

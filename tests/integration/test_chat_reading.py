@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from connectors.emulator import Fault, Faults
 from tests.integration.conftest import NOW, OpenSite
-from tests.integration.site import Site, thread_token
+from tests.integration.site import Site, thread_token, token
 
 DAY = timedelta(days=1)
 SETTLED = NOW - DAY  # Teams is left alone for a day
@@ -79,3 +79,17 @@ async def test_a_tenant_that_refuses_both_ways_is_not_taken_for_an_empty_one(ope
     second = await site.run()
     assert second.status == "complete"
     assert true_messages(site, SETTLED - LOOKBACK, SETTLED + DAY) == exported(site, second.run_id)
+
+
+async def test_members_that_are_kept_from_us_are_told(open_site: OpenSite) -> None:
+    """The chat is there without them, its reader among the skipped: an expected reason, so the run is complete."""
+    kept = Fault(kind="chatMembers", status=403, code="Forbidden", times=1)
+    site = await open_site(keys=KEYS, users=8, faults=Faults([kept]))
+    manifest = await site.run()
+
+    members = [row[0] for row in site.query("teams_chats", "len(members)")]
+    assert len(members) == len(list(site.tenant.truth.chats()))
+    assert sum(not count for count in members) == 1
+    assert manifest.status == "complete"
+    (line,) = [line for line in manifest.skipped if line.dataset == "teams_chats" and line.reason == "out_of_policy"]
+    assert line.principal in {token(user) for user in site.tenant.user_ids}

@@ -139,14 +139,18 @@ async def test_members_of_a_page_of_chats_are_read_side_by_side() -> None:
     ]
 
 
-@pytest.mark.parametrize("told", [refusal(404, "NotFound"), refusal(403, "Forbidden"), answer("", status=404)])
-async def test_a_chat_whose_members_cannot_be_read_is_exported_without_them(told: Answer) -> None:
-    """Gone by now, or of another tenant: the chat itself is still known."""
+@pytest.mark.parametrize(
+    ("told", "withheld"), [(refusal(404, "NotFound"), 0), (refusal(403, "Forbidden"), 1), (answer("", status=404), 0)]
+)
+async def test_a_chat_whose_members_cannot_be_read_is_exported_without_them(told: Answer, withheld: int) -> None:
+    """Gone by now, or of another tenant: the chat itself is still known. What is kept from us is counted."""
     async with scripted_graph(_tenant({"a": [_chat("x", created=NEW)]}, {"x": told})) as graph:
         teams = _teams(graph)
         await teams.prepare([_user("a")], saved=None)
         (chat,) = await _chats(teams, "a")
+        pages = [got async for got in teams.sources[0].pages(Unit("teams_chats", _user("a"), DAY))]
     assert "members" not in chat
+    assert [got.withheld for got in pages] == [withheld]
 
 
 async def test_a_missing_permission_for_members_denies_the_dataset() -> None:
