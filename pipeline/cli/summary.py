@@ -8,10 +8,11 @@ from rich.table import Table
 
 from config.instants import format_instant
 from pipeline.errors import FailReason
+from pipeline.execution import TRIES_OF_A_DIFFERENCE
 from pipeline.manifest import LeftOut, Manifest
 from pipeline.model import RunKind
 from pipeline.progress import Progress
-from pipeline.run import TRIES_OF_A_DIFFERENCE, Outcome
+from pipeline.run import Outcome
 
 
 def print_outcomes(
