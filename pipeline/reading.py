@@ -160,8 +160,9 @@ class UnitReader:
             except UnitReadAgain:
                 hold.clear()
                 continue  # the source bounds how often
-            result: UnitResult
-            result, breach = await self._blocking(self._finish, unit, held)
+            result, breach = self._idle(unit, held), None
+            if held.batches:
+                result, breach = await self._blocking(self._finish, unit, held)
             if breach is None:
                 if await self._is_settled(unit, held, result, comparison):
                     return replace(result, unit=replace_struct(result.unit, completeness=comparison.finding))
@@ -186,6 +187,10 @@ class UnitReader:
         """The unit as it will be published, and what the guard has against that. On a worker thread."""
         with self._memory.working(held.bytes):
             return self._joined(unit, held)
+
+    def _idle(self, unit: Unit, held: _Held) -> UnitResult:
+        """A unit of which nothing was read: most units of most nights, so nothing is computed for it."""
+        return UnitResult(unit.dataset, self._done(unit, 0), None, (), held.rejected, held.fields)
 
     def _joined(self, unit: Unit, held: _Held) -> tuple[UnitResult, object | None]:
         sanitizer = self._sanitizers[unit.dataset]
@@ -227,7 +232,8 @@ class UnitReader:
             if waiting_bytes >= BATCH_BYTES:
                 await self._clean(unit, hold, waiting, row_filter, held)
                 waiting, waiting_bytes = [], 0
-        await self._clean(unit, hold, waiting, row_filter, held)
+        if waiting:
+            await self._clean(unit, hold, waiting, row_filter, held)
         return held
 
     async def _clean(

@@ -24,6 +24,9 @@ ROW_GROUP_ROWS = 131_072
 ROW_GROUP_BYTES = 96 * 1024 * 1024
 # Measured on pseudonymized mail: 3 takes a fifth longer and saves 3 %.
 ZSTD_LEVEL = 1
+# A table takes some kilobytes beside its rows: those of few rows (the settings of one mailbox) are joined soon.
+FEW_ROWS = 256
+FEW_TABLES = 256
 COMPRESSED_SHARE = 0.3  # of the rows in memory, until the part itself shows how it compresses
 
 
@@ -50,6 +53,7 @@ class PartEncoder:
         self._row_group_rows = row_group_rows
         self._row_group_bytes = row_group_bytes
         self._held: list[pa.Table] = []
+        self._few: list[pa.Table] = []  # the last ones, of few rows each
         self._held_rows = 0
         self._encoded_from = 0  # bytes the rows of the written groups had in memory
         self._min_time: datetime | None = None
@@ -85,7 +89,7 @@ class PartEncoder:
     def append(self, table: pa.Table) -> bytes:
         """Add rows; the bytes that became ready, often none."""
         if table.num_rows:
-            self._held.append(table)
+            self._hold(table)
             self._held_rows += table.num_rows
             self.rows += table.num_rows
             self.buffered_bytes += table.nbytes
@@ -111,7 +115,23 @@ class PartEncoder:
         )
         return rest, summary
 
+    def _hold(self, table: pa.Table) -> None:
+        """Keep rows in their order."""
+        if table.num_rows >= FEW_ROWS:
+            self._join_few()
+            self._held.append(table)
+            return
+        self._few.append(table)
+        if len(self._few) >= FEW_TABLES:
+            self._join_few()
+
+    def _join_few(self) -> None:
+        if self._few:
+            self._held.append(pa.concat_tables(self._few).combine_chunks())
+            self._few.clear()
+
     def _write_group(self, count: int) -> None:
+        self._join_few()
         columns, rest = self._split(count)
         self._encoded_from += self.buffered_bytes - rest.nbytes
         self._held = [rest] if rest.num_rows else []

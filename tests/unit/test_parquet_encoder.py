@@ -199,3 +199,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(each) for each in value]
     return value.astimezone(UTC) if isinstance(value, datetime) else value
+
+
+def test_many_tables_of_one_row_take_hardly_more_than_their_rows() -> None:
+    """A hundred thousand mailboxes add a row of settings each, and a table around a row is larger than the row."""
+    before = pa.total_allocated_bytes()
+    encoder = PartEncoder(SCHEMA, sort_by=None)
+
+    for seed in range(1024):
+        encoder.append(stamped(1, seed=seed))
+
+    assert pa.total_allocated_bytes() - before < 2 * encoder.buffered_bytes

@@ -1,8 +1,10 @@
 """The run over a small tenant in memory: what it writes, how it goes on, what it leaves out and why."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -57,6 +59,23 @@ async def test_the_manifest_in_the_bucket_lists_every_part() -> None:
     published = decode_manifest(harness.bucket.objects[f"_manifests/{manifest.run_id}.json"])
     listed = {part.path for line in published.datasets.values() for part in line.parts}
     assert listed == {key for key in harness.bucket.objects if key.endswith(".parquet")}
+
+
+async def test_an_idle_mailbox_is_no_work_for_the_worker_threads() -> None:
+    """Units of which nothing was read are done, and nothing is sanitized or compared for them."""
+    harness = Harness(SmallTenant.with_mail(users=30, messages=0))
+    equipment = harness.equip()
+    work: Counter[str] = Counter()
+
+    async def counting(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        work[function.__name__] += 1
+        return await equipment.blocking(function, *args, **kwargs)
+
+    (outcome,) = await export(replace(equipment, blocking=counting), RUN)
+
+    assert outcome.manifest is not None
+    assert outcome.manifest.datasets["mail_messages"].units.done >= 30
+    assert work["clean"] == 1 + 30, "the users, and the settings of each"
 
 
 async def test_the_next_run_exports_only_what_is_new() -> None:
