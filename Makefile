@@ -5,9 +5,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 AZ     := .venv-az/bin/python
+RIVALS := .venv-bench/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long image-test bench check lint format docs lock clean
+.PHONY: help demo test test-long image-test bench bench-quick check lint format docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -37,11 +38,17 @@ test-long: $(STAMP) $(AZ) image-test ## the heavy stages: generated commands, re
 image-test: $(STAMP) ## build image and compose for real, and try them (Debian, as root: installs podman)
 	$(BIN)/python -m pytest -m image --timeout 1800
 
-bench: $(STAMP) ## records per second and memory, end to end and by stage; fails when it became slower
-	$(BIN)/python benchmarks/sanitize.py
-	$(BIN)/python benchmarks/guard.py
-	$(BIN)/python -m benchmarks.end_to_end
-	$(BIN)/python -m benchmarks.regression
+# What the exporter is compared with is no dependency of its own, so it gets an environment of its own.
+$(RIVALS): benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-bench 2>/dev/null || $(PYTHON) -m virtualenv --quiet .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.txt
+	@touch $@
+
+bench: $(STAMP) $(RIVALS) ## measure, and write docs/performance.md; fails when the export became slower
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(STAMP) $(RIVALS) ## the same in small, to see that it works; figures mean nothing
+	$(BIN)/python -m benchmarks --quick
 
 check: $(STAMP) lint ## format, lint, types, import contracts, fast tests
 	$(BIN)/python -m pytest -n auto -m "not long and not image and not slow" tests/unit tests/contract
@@ -70,6 +77,7 @@ lock: ## resolve the dependencies anew (needs uv)
 	$(COMPILE) --constraints requirements.lock --extra s3 --extra gcs --extra otlp --extra dask pyproject.toml -o deploy/image/workers.lock
 	$(COMPILE) --constraints requirements.lock deploy/image/stores.in -o deploy/image/stores.lock
 	$(COMPILE) --constraints requirements.lock deploy/image/build.in -o deploy/image/build.lock
+	$(COMPILE) --constraints requirements.lock benchmarks/requirements.in -o benchmarks/requirements.txt
 
 clean: ## remove everything that can be made again
-	rm -rf $(VENV) .venv-az demo-export dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-az .venv-bench demo-export dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

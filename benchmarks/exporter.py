@@ -1,58 +1,93 @@
-"""One export in a process of its own, as `m365-export backfill` does it, that prints what it took.
+"""One export by the product in a process of its own, as its command does it, that prints what it took.
 
-    python -m benchmarks.exporter SETTINGS.yaml
+    python -m benchmarks.exporter JOB.json
 
-CPU counts from the first request to the manifest; what came before is told apart. Peak memory is that of the whole
-process from its beginning. The shares say where the CPU went: on the event loop (TLS, inflate, envelopes), in which
-function on the worker threads, or elsewhere (the stores' threads).
+The file holds a `Job`. CPU counts from the first request to the manifest, state and plan included; peak
+memory is that of the whole process. The shares say where the CPU went: on the event loop (TLS, paging), in which
+function on the worker threads, or elsewhere (unpacking, the stores' threads).
 """
 
-import argparse
 import asyncio
 import json
-import os
-import resource
+import sys
 import time
-from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from pipeline import process
 
 process.set_up()  # as the command does, before anything large is imported
 
-from benchmarks.workloads import NOW, START
+import msgspec
+
+from benchmarks.answers import Answers, Scene, user_id
+from benchmarks.measuring import Watch
+from benchmarks.page_server import Site
+from benchmarks.workloads import NOW, WINDOW
 from config.load import load_settings
 from config.secrets import SecretReader
+from connectors.graph.bodies import Body
 from connectors.graph.budgets import Budgets
-from connectors.graph.client import Manners
-from pipeline import cli
+from connectors.graph.client import Ask, GraphClient, Manners
+from pipeline import cli  # noqa: F401 - loads what the command loads
 from pipeline.app import equip
-from pipeline.model import RunKind
+from pipeline.equipment import Equipment
+from pipeline.model import Principal, PrincipalKind, RunKind
 from pipeline.ports import Blocking
+from pipeline.progress import Progress
 from pipeline.run import Request, export
 from pipeline.telemetry import configure_logging
 
-
-@dataclass(slots=True)
-class Figures:
-    """What an export took. `shares` are CPU seconds; `peak_mib` is the process's from its beginning."""
-
-    rows: int
-    wall_s: float
-    cpu_s: float
-    started_cpu_s: float
-    started_mib: float
-    peak_mib: float
-    shares: dict[str, float] = field(default_factory=dict)
+DAY = timedelta(days=1)
+SALT = "benchmark-salt-0123456789"
 
 
-class Stopwatch:
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What is exported: the window by a backfill, or the last day by a `run`, all before being done already."""
+
+    site: Site
+    scene: Scene
+    folder: str  # destination and state
+    is_nightly: bool = False
+    in_process: bool = False  # Graph answers in this process; only tokens are asked for over HTTPS
+    memory_mib: int = 300
+    in_flight: int = 32  # mailboxes
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """As an operator would write them."""
+        content = self.scene.content
+        return {
+            "tenant.id": self.site.tenant,
+            "tenant.authority": self.site.url,
+            "tenant.graph": self.site.url,
+            "tenant.ca_file": self.site.ca_file,
+            "auth.method": "client-secret",
+            "auth.client_id": self.site.client,
+            "auth.client_secret": "env:CLIENT_SECRET",
+            "connectors": {content.connector: {}},
+            "privacy.salt": "env:SALT",
+            "privacy.profile": content.profile,
+            "privacy.groups": False,
+            "destination": f"file://{self.folder}/data",
+            "state": f"file://{self.folder}/state",
+            "limits.memory_mib": self.memory_mib,
+            "limits.mailboxes_in_flight": self.in_flight,
+            "limits.backfill_share": 1.0,
+        }
+
+
+class Shares:
     """CPU time of each function that runs on a worker thread."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
 
     def watched(self, blocking: Blocking) -> Blocking:
         """The same, with a watch on it."""
@@ -70,53 +105,79 @@ class Stopwatch:
         return watch
 
 
-async def run(settings_file: Path, log_level: str) -> Figures:
-    """Export the benchmark's window."""
-    reader = SecretReader(environ=os.environ)
-    settings = load_settings(settings_file, environ=os.environ, overrides={}, reader=reader)
-    watch = Stopwatch()
-    log = configure_logging(format_="json", level=log_level)
-    started_cpu, started_mib = time.process_time(), memory_mib("VmRSS")
-    manners = Manners(budgets=Budgets.unpaced())
-    async with equip(settings, reader=reader, kind=RunKind.BACKFILL, log=log, manners=manners) as equipment:
-        process.loaded()
-        watched = replace(equipment, blocking=watch.watched(equipment.blocking))
-        started, loop_started = time.monotonic(), time.thread_time()
-        (outcome,) = await export(watched, Request(kind=RunKind.BACKFILL, since=START, until=NOW))
-        wall, loop = time.monotonic() - started, time.thread_time() - loop_started
-    cpu = time.process_time() - started_cpu
+async def run(job: Job) -> dict[str, Any]:
+    """Do the job; what it took."""
+    reader = SecretReader(environ={"CLIENT_SECRET": job.site.secret, "SALT": SALT})
+    settings = load_settings(None, environ={}, overrides=job.settings, reader=reader)
+    shares, progress = Shares(), Progress()
+    kind = RunKind.RUN if job.is_nightly else RunKind.BACKFILL
+    answering = _answers_in_process(Answers(job.scene), job.site) if job.in_process else nullcontext()
+    log = configure_logging(format_="json", level="error")
+    process.loaded()
+    with answering:
+        if job.is_nightly:
+            async with equip(settings, reader=reader, kind=kind, log=log, clock=_now) as equipment:
+                await _remember(equipment, job.scene)
+        watch, loop_started = Watch(), time.thread_time()
+        async with equip(
+            settings,
+            reader=reader,
+            kind=kind,
+            log=log,
+            clock=_now,
+            progress=progress,
+            manners=Manners(budgets=Budgets.unpaced()),
+        ) as equipment:
+            watched = replace(equipment, blocking=shares.watched(equipment.blocking))
+            request = Request(kind=kind, since=None if job.is_nightly else WINDOW.start, until=NOW)
+            (outcome,) = await export(watched, request)
+        loop = time.thread_time() - loop_started
+    figures = watch.figures()
     if outcome.manifest is None or outcome.manifest.failed:
         raise SystemExit("the export did not complete")
-    shares = {"event loop": loop, **watch.seconds}
-    shares["elsewhere"] = cpu - sum(shares.values())
-    return Figures(
-        rows=sum(line.rows for line in outcome.manifest.datasets.values()),
-        wall_s=wall,
-        cpu_s=cpu,
-        started_cpu_s=started_cpu,
-        started_mib=started_mib,
-        peak_mib=memory_mib("VmHWM"),
-        shares=shares,
+    spent = {"event loop": loop, **shares.seconds}
+    spent["elsewhere"] = figures["cpu_s"] - sum(spent.values())
+    return {
+        **figures,
+        "rows": outcome.manifest.datasets[job.scene.content.dataset].rows,
+        "requests": sum(progress.usage().requests.values()),
+        "units": progress.units_settled,
+        "shares": {name: seconds / figures["cpu_s"] for name, seconds in spent.items()},
+    }
+
+
+def _now() -> datetime:
+    """Long enough after the window that no dataset leaves its end for the next run."""
+    return NOW + 2 * DAY
+
+
+async def _remember(equipment: Equipment, scene: Scene) -> None:
+    """The watermarks that the nights before have left."""
+    users = [Principal(PrincipalKind.USER, user_id(number)) for number in range(scene.mailboxes)]
+    windowed = [
+        source for source in equipment.sources.values() if source.windowed and source.principals is PrincipalKind.USER
+    ]
+    await equipment.watermarks.advance(
+        ((source.dataset, equipment.pseudonym(user)), NOW - DAY) for user in users for source in windowed
     )
 
 
-def memory_mib(name: str) -> float:
-    """`VmRSS` or `VmHWM` of this process; on systems without /proc its peak."""
-    try:
-        lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    except FileNotFoundError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return int(lines[name].split()[0]) / 1024
+@contextmanager
+def _answers_in_process(answers: Answers, site: Site) -> Iterator[None]:
+    """Everything above the connection stays as it is: fences, budgets, retries, decoding."""
+    answers.url = site.url
 
+    async def exchange(client: GraphClient, ask: Ask, token: str) -> Body:
+        del token
+        client.counters.requests += 1
+        answer = answers.to(ask.url().raw_path_qs, {"Prefer": ", ".join(ask.prefer())})
+        client.scales.weigh(len(answer.body))
+        await asyncio.sleep(0)
+        return Body(answer.body, answer.is_packed)
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("settings", type=Path)
-    parser.add_argument("--log-level", default="warning")
-    options = parser.parse_args()
-    assert cli.main  # the command's modules are loaded, as they are in the real process
-    print(json.dumps(asdict(asyncio.run(run(options.settings, options.log_level)))))
+    with patch.object(GraphClient, "_exchange", exchange):
+        yield
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(asyncio.run(run(msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Job)))))

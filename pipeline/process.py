@@ -1,6 +1,6 @@
 """How the process is set up before it reads: collector, allocator, and what is kept out of it.
 
-Measured by `benchmarks.end_to_end`; `docs/performance.md` has the figures.
+Measured by `benchmarks/end_to_end.py`; `docs/performance.md` has the figures.
 """
 
 import ctypes
