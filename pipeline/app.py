@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from importlib import metadata
 from typing import Any, get_args
 
@@ -241,7 +241,7 @@ async def equip(
             ),
             encoder=lambda dataset, run_id, at: formats(dataset, run_id, at).encoder(),
             empty_part=lambda dataset: formats(dataset, "", clock()).empty(),
-            pseudonym=lambda principal: pseudonymizer.token(principal.id) or "",
+            pseudonym=_remembered(pseudonymizer),
             owner=partial(_owner, rules, operators, settings, treatments),
             vault=state_vault(settings, reader),
             state=state,
@@ -404,6 +404,12 @@ def _named_by_pseudonym(pseudonymizer: Pseudonymizer, *listeners: OnFence) -> On
             listener(named)
 
     return tell
+
+
+def _remembered(pseudonymizer: Pseudonymizer) -> Callable[[Principal], str]:
+    """The pseudonym of a principal, made once: plan, journal and manifest ask for it again and again, and share it."""
+    token = cache(pseudonymizer.token)
+    return lambda principal: token(principal.id) or ""
 
 
 def _usage(clients: Collection[GraphClient], governor: Governor) -> Usage:

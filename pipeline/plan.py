@@ -59,5 +59,7 @@ def remaining(window: Window, done: Iterable[Window]) -> Iterator[Window]:
         if covered.start > start:
             yield Window(start, covered.start)
         start = max(start, covered.end)
-    if start < window.end:
+    if start == window.start:
+        yield window
+    elif start < window.end:
         yield Window(start, window.end)

@@ -45,6 +45,7 @@ class Survey:
         self._sources = equipment.sources
         self._principals: dict[PrincipalKind, list[Principal]] = {PrincipalKind.TENANT: [equipment.tenant]}
         self._unprepared: dict[tuple[str, Principal], UnitSkipped | UnitFailed] = {}
+        self._windows: dict[tuple[str, datetime | None], Window | None] = {}  # by dataset and watermark
 
     async def settle_scope(self, *, recall: Recall, remember: Remember) -> None:
         """Decide whose data is read; an interrupted run keeps what it had decided.
@@ -207,12 +208,16 @@ class Survey:
         return True
 
     def _window(self, source: Source, watermark: datetime | None) -> Window | None:
+        """Nearly all principals have one watermark, and share its window."""
         if not source.windowed:
             return None
-        return dataset_window(
-            source,
-            self._record,
-            watermark=watermark,
-            now=self._now,
-            lookback=self._equipment.limits.initial_lookback,
-        )
+        key = (source.dataset, watermark)
+        if key not in self._windows:
+            self._windows[key] = dataset_window(
+                source,
+                self._record,
+                watermark=watermark,
+                now=self._now,
+                lookback=self._equipment.limits.initial_lookback,
+            )
+        return self._windows[key]

@@ -64,9 +64,8 @@ def open_snapshot(data: bytes, key: bytes) -> dict[tuple[str, str], datetime]:
     """
     content = _open(data, key, _SNAPSHOT)
     table = pq.read_table(pa.BufferReader(content), schema=_SCHEMA).combine_chunks()
-    datasets = table.column("dataset").to_pylist()
-    principals = table.column("principal").to_pylist()
-    return dict(zip(zip(datasets, principals, strict=True), _instants(table.column("watermark")), strict=True))
+    keys = zip(_texts(table.column("dataset")), _texts(table.column("principal")), strict=True)
+    return dict(zip(keys, _instants(table.column("watermark")), strict=True))
 
 
 def seal_blob(data: bytes, key: bytes) -> bytes:
@@ -122,6 +121,13 @@ def _open(data: bytes, key: bytes, purpose: bytes) -> bytes:
             "state: an object does not open with this salt; it was sealed under another privacy.salt "
             "or is damaged. Restore the salt, or start with a new state location"
         ) from None
+
+
+def _texts(column: pa.ChunkedArray) -> list[str]:
+    """A principal has a row per dataset: each distinct text is made once, and shared."""
+    encoded = column.combine_chunks().dictionary_encode()
+    distinct = encoded.dictionary.to_pylist()
+    return [distinct[index] for index in encoded.indices.to_pylist()]
 
 
 def _instants(column: pa.ChunkedArray) -> list[datetime]:
