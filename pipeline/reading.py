@@ -190,7 +190,9 @@ class UnitReader:
 
     def _idle(self, unit: Unit, held: _Held) -> UnitResult:
         """A unit of which nothing was read: most units of most nights, so nothing is computed for it."""
-        return UnitResult(unit.dataset, self._done(unit, 0, withheld=held.withheld), None, (), held.rejected, held.fields)
+        return UnitResult(
+            unit.dataset, self._done(unit, 0, withheld=held.withheld), None, (), held.rejected, held.fields
+        )
 
     def _joined(self, unit: Unit, held: _Held) -> tuple[UnitResult, object | None]:
         sanitizer = self._sanitizers[unit.dataset]

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from config.model import ReaderSettings
-from pipeline.app import build_guards
 from pipeline.manifest import Manifest
 from pipeline.operator_files import operator_rules
+from pipeline.protection import build_guards
 from pipeline.sanitize.columns import output_schema
 from pipeline.sanitize.directory_index import DirectoryIndex
 from pipeline.sanitize.published_rules import published_rules

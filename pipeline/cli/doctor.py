@@ -12,13 +12,13 @@ from rich.text import Text
 
 from config.echo import echo
 from config.model import Settings
-from pipeline.app import tool_version
 from pipeline.cli.console import Globals, out
 from pipeline.cli.settings import load
 from pipeline.doctor import Examination, examine, has_fault, has_settings_fault
 from pipeline.errors import ConfigurationError
 from pipeline.exits import Exit
 from pipeline.findings import Finding, Level
+from pipeline.versions import tool_version
 
 _STYLES: Mapping[Level, str] = {
     Level.OK: "green",

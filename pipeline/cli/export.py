@@ -12,7 +12,8 @@ from config.instants import parse_duration, parse_instant
 from config.model import CONNECTOR_NAMES, ConnectorName, Settings
 from config.secrets import SecretReader
 from pipeline import process
-from pipeline.app import equip, pacing_of, tool_version, utc_now
+from pipeline.access import pacing_of
+from pipeline.app import equip, utc_now
 from pipeline.cli.console import Globals, out, quiet_pipe
 from pipeline.cli.display import live_progress
 from pipeline.cli.engine import Place, open_engine, parse_engine
@@ -28,6 +29,7 @@ from pipeline.model import RunKind
 from pipeline.progress import Progress
 from pipeline.run import Outcome, Request, export
 from pipeline.telemetry import Event, Log
+from pipeline.versions import tool_version
 from pipeline.workers.coordinator import Engine
 
 _T = TypeVar("_T")

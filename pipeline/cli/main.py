@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from connectors.emulator.server import LOOPBACK
-from pipeline.app import versions
 from pipeline.cli import demo as demo_command
 from pipeline.cli import doctor as doctor_command
 from pipeline.cli import emulator as emulator_command
@@ -23,6 +22,7 @@ from pipeline.cli import verify as verify_command
 from pipeline.cli.console import Globals, LogLevel, hoist, leave
 from pipeline.doctor import Examination
 from pipeline.telemetry import LogFormat
+from pipeline.versions import versions
 
 app = typer.Typer(
     name="m365-export",
@@ -171,6 +171,7 @@ def run(
     Example: m365-export run --deadline 6h
 
     Example: m365-export run --connector outlook-mail --connector entra-id --dry-run
+    Example: m365-export run --engine local:3
 
     Example: m365-export run --until 2026-03-02T00:00:00Z --accept-new-pseudonyms
     """
@@ -203,6 +204,7 @@ def backfill(
     Example: m365-export backfill --from 2026-01-01 --to 2026-04-01 --deadline 12h
 
     Example: m365-export backfill --from 2026-01-01 --to 2026-02-01 --connector msft-teams --dry-run
+    Example: m365-export backfill --from 2025-01-01 --to 2026-01-01 --engine dask://scheduler:8786
 
     Example: m365-export backfill --from 2026-01-01 --to 2026-02-01 --accept-new-pseudonyms
     """

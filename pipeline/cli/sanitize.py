@@ -12,12 +12,12 @@ from config.load import load_privacy_only
 from config.model import Privacy
 from config.permissions import GROUP_DATASETS
 from config.secrets import SecretReader
-from pipeline.app import build_pseudonymizer
 from pipeline.cli.console import Globals, say
 from pipeline.cli.settings import settings_file
 from pipeline.errors import ConfigurationError
 from pipeline.exits import Exit
 from pipeline.operator_files import read_rules_file
+from pipeline.protection import build_pseudonymizer
 from pipeline.sanitize.grammar import load_rest_rules
 from pipeline.sanitize.graph_paths import SHAPES, dataset_at, relative
 from pipeline.sanitize.java_text import json_text

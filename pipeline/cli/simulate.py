@@ -7,7 +7,7 @@ from rich.table import Table
 from config.model import Limits
 from connectors.assumed_tenant import MAILBOXES, MEETINGS, NIGHTLY, YEAR
 from connectors.graph.virtual_run import Phase
-from pipeline.app import simulated_run
+from pipeline.access import simulated_run
 from pipeline.cli.console import Globals, out, quiet_pipe
 from pipeline.cli.forecast import duration_text
 from pipeline.cli.settings import load, settings_file

@@ -10,10 +10,10 @@ from config.changed_defaults import CHANGES, DECIDING, DefaultChange, is_later, 
 from config.echo import echo
 from config.load import load_settings
 from config.model import Settings
-from pipeline.app import tool_version
 from pipeline.errors import ConfigurationError
 from pipeline.model import RunKind
 from pipeline.run import Request, export
+from pipeline.versions import tool_version
 from tests.harness import NOW, Harness, SmallTenant
 
 ROOT = Path(__file__).parents[2]

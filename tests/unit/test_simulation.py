@@ -10,7 +10,7 @@ from connectors.graph.budgets import Budgets
 from connectors.graph.pacing import BudgetPacing
 from connectors.graph.traffic import MEETING_TRAFFIC, mailbox_traffic
 from connectors.graph.virtual_run import REQUEST_S, Job, VirtualRun
-from pipeline.app import simulated_run
+from pipeline.access import simulated_run
 from pipeline.cli.forecast import duration_text
 from pipeline.cli.simulate import rows
 
