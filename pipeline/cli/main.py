@@ -171,6 +171,7 @@ def run(
     Example: m365-export run --deadline 6h
 
     Example: m365-export run --connector outlook-mail --connector entra-id --dry-run
+
     Example: m365-export run --engine local:3
 
     Example: m365-export run --until 2026-03-02T00:00:00Z --accept-new-pseudonyms
@@ -204,6 +205,7 @@ def backfill(
     Example: m365-export backfill --from 2026-01-01 --to 2026-04-01 --deadline 12h
 
     Example: m365-export backfill --from 2026-01-01 --to 2026-02-01 --connector msft-teams --dry-run
+
     Example: m365-export backfill --from 2025-01-01 --to 2026-01-01 --engine dask://scheduler:8786
 
     Example: m365-export backfill --from 2026-01-01 --to 2026-02-01 --accept-new-pseudonyms
