@@ -56,8 +56,8 @@ class EntraScope:
             return FirstPermitted([GraphSource(collection, client) for client in clients])
 
         self._users = first_permitted(_users())
-        self._by_id = first_permitted(_group_by_id())
-        self._by_address = first_permitted(_group_by_address())
+        self._by_id = first_permitted(_groups(_by_id, single=True))
+        self._by_address = first_permitted(_groups(_by_address))
         self._members = first_permitted(_members())
         self._purpose = first_permitted(_purpose())
 
@@ -137,42 +137,35 @@ def _users() -> Collection:
     )
 
 
-def _group_by_id() -> Collection:
-    def requests(unit: Unit) -> Iterable[Request]:
-        yield Request(
-            path=segments("groups", unit.principal.id),
-            query={"$select": "id,visibility"},
-            traffic=GROUPS_TRAFFIC,
-            headers=YIELDING,
-        )
-
+def _groups(request: Callable[[str], Request], *, single: bool = False) -> Collection:
+    """The group that a scope names, as `request` asks for it. `single`: the answer is the group itself."""
     return Collection(
         dataset="entra_groups",
         connector=NAME,
         principals=PrincipalKind.GROUP,
-        requests=requests,
+        requests=lambda unit: (request(unit.principal.id),),
         roles=("Group.ReadBasic.All", "GroupMember.Read.All"),
-        single=True,
+        single=single,
     )
 
 
-def _group_by_address() -> Collection:
-    def requests(unit: Unit) -> Iterable[Request]:
-        literal = unit.principal.id.replace("'", "''")
-        yield Request(
-            path=segments("groups"),
-            query={"$filter": f"mail eq '{literal}'", "$select": "id,visibility"},
-            traffic=GROUPS_TRAFFIC,
-            headers=YIELDING,
-            page_items=GROUPS_PAGE_ITEMS,
-        )
+def _by_id(group: str) -> Request:
+    return Request(
+        path=segments("groups", group),
+        query={"$select": "id,visibility"},
+        traffic=GROUPS_TRAFFIC,
+        headers=YIELDING,
+    )
 
-    return Collection(
-        dataset="entra_groups",
-        connector=NAME,
-        principals=PrincipalKind.GROUP,
-        requests=requests,
-        roles=("Group.ReadBasic.All", "GroupMember.Read.All"),
+
+def _by_address(address: str) -> Request:
+    literal = address.replace("'", "''")
+    return Request(
+        path=segments("groups"),
+        query={"$filter": f"mail eq '{literal}'", "$select": "id,visibility"},
+        traffic=GROUPS_TRAFFIC,
+        headers=YIELDING,
+        page_items=GROUPS_PAGE_ITEMS,
     )
 
 
