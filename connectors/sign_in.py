@@ -1,4 +1,4 @@
-"""From the settings' `auth` to a credential: the one place where connectors meet secrets."""
+"""From the settings' `auth` to what issues tokens: the one place where connectors meet secrets."""
 
 from config.auth import (
     AzureAssertion,
@@ -8,6 +8,8 @@ from config.auth import (
     GcpAssertion,
     StsAssertion,
 )
+from config.clouds import CLOUDS
+from config.model import Tenant
 from config.secrets import SecretReader, SecretReference
 from connectors.graph.credentials import (
     Assertion,
@@ -21,7 +23,27 @@ from connectors.graph.credentials import (
     gcp_assertion,
     sts_assertion,
 )
+from connectors.graph.issuer import Issuer, MsalIssuer
+from connectors.graph.network import Network
 from pipeline.errors import ConfigurationError
+
+
+def issuer_for(auth: EffectiveAuth, tenant: Tenant, *, reader: SecretReader, network: Network) -> Issuer:
+    """What gets tokens for `auth`. Blocking where a secret has not been read yet.
+
+    Raises:
+        ConfigurationError: a key the method needs is missing.
+    """
+    cloud = CLOUDS[tenant.cloud]
+    return MsalIssuer(
+        credential=credential_of(auth, reader),
+        client_id=auth.client_id or "",
+        tenant_id=tenant.id,
+        authority=tenant.authority or f"https://{cloud.authority_host}",
+        scope=f"https://{cloud.graph_host}/.default",
+        known_authority=tenant.authority is None,
+        network=network,
+    )
 
 
 def credential_of(auth: EffectiveAuth, reader: SecretReader) -> Credential:

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from config.auth import EffectiveAuth
-from config.clouds import CLOUDS
 from config.model import ConnectorName, Settings
 from config.model import Limits as LimitSettings
 from config.permissions import DIRECTORY, GROUP_DATASETS
@@ -21,7 +20,7 @@ from connectors.graph.throttle import Governor
 from connectors.graph.virtual_run import Phase
 from connectors.options import ConnectorOptions
 from connectors.registry import build
-from connectors.sign_in import credential_of
+from connectors.sign_in import issuer_for
 from pipeline.directory import FirstPermitted
 from pipeline.memory import Memory
 from pipeline.model import Principal, RunKind
@@ -167,21 +166,10 @@ def _client(
     blocking: Blocking,
     memory: Memory,
 ) -> GraphClient:
-    tenant = settings.tenant
-    cloud = CLOUDS[tenant.cloud]
-    tokens = Tokens(
-        credential=credential_of(auth, reader),
-        client_id=auth.client_id or "",
-        tenant_id=tenant.id,
-        authority=tenant.authority or f"https://{cloud.authority_host}",
-        scope=f"https://{cloud.graph_host}/.default",
-        known_authority=tenant.authority is None,
-        network=network,
-        clock=manners.clock,
-    )
+    issuer = issuer_for(auth, settings.tenant, reader=reader, network=network)
     return GraphClient(
-        graph=tenant.graph_url,
-        tokens=tokens,
+        graph=settings.tenant.graph_url,
+        tokens=Tokens(issuer, clock=manners.clock),
         governor=governor,
         network=network,
         retry=manners.retry,

@@ -13,9 +13,9 @@ from config.model import ConnectorName, Tenant
 from config.secrets import SecretReader
 from connectors.doctor.claims import Claims, read_claims
 from connectors.graph.clock import GraphClock
-from connectors.graph.issuer import Issued, Issuer, MsalIssuer, NotIssued
+from connectors.graph.issuer import Issued, NotIssued
 from connectors.graph.network import Network
-from connectors.sign_in import credential_of
+from connectors.sign_in import issuer_for
 from pipeline.errors import ConfigurationError
 from pipeline.findings import Finding, error, note, ok
 
@@ -39,24 +39,6 @@ class SignedIn:
     token: str | None = field(default=None, repr=False)
     claims: Claims | None = None
     findings: tuple[Finding, ...] = ()
-
-
-def issuer_for(auth: EffectiveAuth, tenant: Tenant, *, reader: SecretReader, network: Network) -> Issuer:
-    """What gets tokens for `auth`. Blocking where a secret has not been read yet.
-
-    Raises:
-        ConfigurationError: a key the method needs is missing.
-    """
-    cloud = CLOUDS[tenant.cloud]
-    return MsalIssuer(
-        credential=credential_of(auth, reader),
-        client_id=auth.client_id or "",
-        tenant_id=tenant.id,
-        authority=tenant.authority or f"https://{cloud.authority_host}",
-        scope=f"https://{cloud.graph_host}/.default",
-        known_authority=tenant.authority is None,
-        network=network,
-    )
 
 
 async def sign_in(

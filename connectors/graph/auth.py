@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 
 from connectors.graph.aadsts import SERVICE_PATIENCE_S
 from connectors.graph.clock import GraphClock
-from connectors.graph.credentials import Credential
-from connectors.graph.issuer import Issued, Issuer, MsalIssuer, NotIssued
-from connectors.graph.network import Network
+from connectors.graph.issuer import Issued, Issuer, NotIssued
 
 RENEW_AHEAD_S = 600.0  # before the end; a quarter of the lifetime where that is shorter
 RENEW_AGAIN_S = 60.0  # after a failed early renewal
@@ -35,35 +33,10 @@ class Tokens:
     """Bearer tokens of one application for one tenant's Graph."""
 
     def __init__(
-        self,
-        *,
-        credential: Credential,
-        client_id: str,
-        tenant_id: str,
-        authority: str,
-        scope: str,
-        known_authority: bool,
-        network: Network,
-        continuous_access: bool = False,
-        patience_s: float = SERVICE_PATIENCE_S,
-        clock: GraphClock | None = None,
-        issuer: Issuer | None = None,
+        self, issuer: Issuer, *, patience_s: float = SERVICE_PATIENCE_S, clock: GraphClock | None = None
     ) -> None:
-        """`authority`: scheme and host; `known_authority`: it is one of Microsoft's own, not an override.
-
-        `continuous_access` is off by default: see `connectors.graph.challenge`.
-        `patience_s` bounds how long a fault that may pass is waited for.
-        """
-        self._issuer = issuer or MsalIssuer(
-            credential=credential,
-            client_id=client_id,
-            tenant_id=tenant_id,
-            authority=authority,
-            scope=scope,
-            known_authority=known_authority,
-            network=network,
-            continuous_access=continuous_access,
-        )
+        """`patience_s` bounds how long a fault that may pass is waited for."""
+        self._issuer = issuer
         self._patience_s = patience_s
         self._clock = clock or GraphClock()
         self._lock = asyncio.Lock()

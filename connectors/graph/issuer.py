@@ -88,7 +88,11 @@ class MsalIssuer:
         network: Network,
         continuous_access: bool = False,
     ) -> None:
-        """`continuous_access`: tell Entra that we understand claims challenges."""
+        """`authority`: scheme and host; `known_authority`: it is one of Microsoft's own, not an override.
+
+        `continuous_access`: tell Entra that we understand claims challenges; off by default, see
+        `connectors.graph.challenge`.
+        """
         self._credential = credential
         self._client_id = client_id
         self._authority = f"{authority.rstrip('/')}/{tenant_id}"

@@ -15,6 +15,7 @@ from connectors.graph.client import GraphClient
 from connectors.graph.clock import GraphClock
 from connectors.graph.connector import Select
 from connectors.graph.credentials import ClientSecret, Credential
+from connectors.graph.issuer import MsalIssuer
 from connectors.graph.network import Network
 from connectors.graph.throttle import Governor
 from connectors.options import ConnectorOptions
@@ -59,7 +60,7 @@ async def open_line(
         running.faults.replace(faults)
         governor = Governor(clock=clock)
         network = Network(ca_file=Path(running.ca_file))
-        tokens = Tokens(
+        issuer = MsalIssuer(
             credential=credential or ClientSecret(running.client_secret),
             client_id=client_id or running.client_id,
             tenant_id=running.tenant_id,
@@ -69,7 +70,7 @@ async def open_line(
             continuous_access=continuous_access,
             network=network,
         )
-        client = GraphClient(graph=running.url, tokens=tokens, governor=governor, network=network, clock=clock)
+        client = GraphClient(graph=running.url, tokens=Tokens(issuer), governor=governor, network=network, clock=clock)
         async with client:
             yield Line(running, client, governor)
 

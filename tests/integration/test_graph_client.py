@@ -14,6 +14,7 @@ from connectors.graph.auth import Tokens
 from connectors.graph.client import GraphClient
 from connectors.graph.clock import GraphClock
 from connectors.graph.credentials import Assertion, Certificate, ClientSecret
+from connectors.graph.issuer import MsalIssuer
 from connectors.graph.network import Network
 from connectors.graph.throttle import Governor
 from connectors.options import ConnectorOptions
@@ -315,7 +316,7 @@ async def test_certificates_and_federated_assertions_sign_in(tenant: Tenant, kin
         pem, assertion = running.certificate_pem, running.federated_assertion
         credential = Certificate(pem) if kind == "certificate" else Assertion(assertion)
         network = Network(ca_file=Path(running.ca_file))
-        tokens = Tokens(
+        issuer = MsalIssuer(
             credential=credential,
             client_id=running.client_id,
             tenant_id=running.tenant_id,
@@ -324,7 +325,7 @@ async def test_certificates_and_federated_assertions_sign_in(tenant: Tenant, kin
             known_authority=False,
             network=network,
         )
-        assert await tokens.token()
+        assert await Tokens(issuer).token()
 
 
 async def test_a_missing_role_denies_the_dataset(tenant: Tenant) -> None:
@@ -332,7 +333,7 @@ async def test_a_missing_role_denies_the_dataset(tenant: Tenant) -> None:
     async with Emulator(tenant) as running:
         registered = running.register(roles=("User.Read.All",))
         network = Network(ca_file=Path(running.ca_file))
-        tokens = Tokens(
+        issuer = MsalIssuer(
             credential=ClientSecret(registered.client_secret),
             client_id=registered.client_id,
             tenant_id=running.tenant_id,
@@ -341,7 +342,9 @@ async def test_a_missing_role_denies_the_dataset(tenant: Tenant) -> None:
             known_authority=False,
             network=network,
         )
-        async with GraphClient(graph=running.url, tokens=tokens, governor=Governor(), network=network) as client:
+        async with GraphClient(
+            graph=running.url, tokens=Tokens(issuer), governor=Governor(), network=network
+        ) as client:
             entra = build("entra-id", client=client, select=SELECT, options=ConnectorOptions())
             teams = build("msft-teams", client=client, select=SELECT, options=ConnectorOptions())
             users, groups, *_ = entra.sources

@@ -7,9 +7,7 @@ import pytest
 
 from connectors.graph.aadsts import SERVICE_PATIENCE_S, refused
 from connectors.graph.auth import MOST_INVALIDATIONS, RENEW_AGAIN_S, Tokens
-from connectors.graph.credentials import ClientSecret
 from connectors.graph.issuer import Issued, NotIssued
-from connectors.graph.network import Network
 from pipeline.errors import SourceRefused
 from tests.virtual_time import now_s, virtual_clock, virtual_time
 
@@ -35,18 +33,7 @@ class ScriptedIssuer:
 
 
 def _tokens(issuer: ScriptedIssuer, *, patience_s: float = SERVICE_PATIENCE_S) -> Tokens:
-    return Tokens(
-        credential=ClientSecret("s"),
-        client_id="app",
-        tenant_id="t",
-        authority="https://login.example.test",
-        scope="s",
-        known_authority=False,
-        network=Network(),
-        patience_s=patience_s,
-        clock=virtual_clock(),
-        issuer=issuer,
-    )
+    return Tokens(issuer, patience_s=patience_s, clock=virtual_clock())
 
 
 def _failing(code: int, *, pause_s: float = 61) -> NotIssued:
