@@ -171,6 +171,14 @@ def test_only_pods_of_the_export_reach_the_scheduler() -> None:
 
 
 @needs_kubectl
+def test_cron_mails_only_what_somebody_should_look_at() -> None:
+    """Neither the table of a night that went well nor its log; a mail is warnings and errors."""
+    (line,) = [line for line in (DEPLOY / "cron/m365-export").read_text().splitlines() if line[:1].isdigit()]
+    command, _, target = line.partition(">")
+    assert target == "/dev/null"
+    assert command.split()[-5:] == ["--log-level", "warning", "run", "--deadline", "5h"]
+
+
 def test_the_cron_job_leaves_the_exporter_its_time() -> None:
     """Kubernetes kills later than the exporter stops by itself, and never starts a second run beside the first."""
     spec = one(rendered("overlays/eks"), "CronJob")["spec"]
