@@ -94,7 +94,8 @@ def globals_(
             "--config",
             metavar="FILE",
             envvar="M365_EXPORT_CONFIG",
-            help="Settings file; ./m365-export.yaml where it is not given.",
+            help="Settings file; else $M365_EXPORT_CONFIG, else ./m365-export.yaml.",
+            show_envvar=False,
         ),
     ] = None,
     log_format: Annotated[
