@@ -96,7 +96,8 @@ KEYS: Mapping[str, str] = {
     "planned": "units planned so far",
     "principal": "pseudonym of a user, group, team or chat",
     "principals": "how many principals",
-    "reason": "why something was left out; docs/operators.md lists all",
+    "reason": "why something was left out; docs/operators.md lists all; with `stop_requested` and "
+    "`metrics_not_written`: what asked for it, or what the system said",
     "received_bytes": "size of Graph's answers, decompressed",
     "rejected": "records left out; by reason where it is of one unit",
     "request_id": "Microsoft's id of the refused request, for a support case",
