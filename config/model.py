@@ -120,7 +120,7 @@ class Connectors(Group):
         if not isinstance(data, dict):
             return handler(data)
         connectors = handler({name: {} if options is None else options for name, options in data.items()})
-        # The first one named reads the directory for all of them, so the order of the file is kept.
+        # The first that may reads the directory for all of them, so the order of the file is kept.
         connectors._names = tuple(name for name in data if name in CONNECTOR_NAMES)  # noqa: SLF001 - our own
         return connectors
 

@@ -130,7 +130,7 @@ def test_connector_defaults(tmp_path: Path) -> None:
 
 
 def test_connectors_keep_the_order_of_the_file(tmp_path: Path) -> None:
-    """The first one named comes first: its application reads the directory."""
+    """The first one named comes first: its application is the first that is tried for the directory."""
     assert load(changed(connectors={"msft-teams": {}, "entra-id": {}}), tmp_path).connectors.names == (
         "msft-teams",
         "entra-id",
