@@ -75,6 +75,12 @@ def test_the_global_options_have_help_and_examples() -> None:
             ROOT.make_context(PROGRAM, hoist(words))
 
 
+def test_the_settings_file_is_looked_for_where_the_help_says() -> None:
+    """The variable that takes its place is named in the option's own words, which the page repeats."""
+    (config,) = [parameter for parameter in ROOT.params if parameter.name == "config"]
+    assert f"${config.envvar}" in (config.help or "")
+
+
 def test_the_list_of_commands_names_all_of_them() -> None:
     """With the first sentence of each."""
     listing = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).stdout
