@@ -3,6 +3,8 @@
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
@@ -19,11 +21,15 @@ from pipeline.cli.console import hoist
 from pipeline.execution import STOP_GRACE, TRIES_OF_A_DIFFERENCE
 from pipeline.guide.commands import command_line
 from pipeline.guide.settings import keys
+from pipeline.model import RunKind
 from pipeline.reading import DAMAGED
 from pipeline.rules_check import check_rules_file
+from pipeline.run import Request, export
 from pipeline.sanitize import record_rules
 from pipeline.sanitize.row_engine import Reason
 from pipeline.sanitize.rules import built_in_rules
+from sinks.stores.memory import Step
+from tests.harness import Harness, SmallTenant
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -186,12 +192,6 @@ def test_numbers_are_those_of_the_code(page: str) -> None:
         assert number in flat
 
 
-def test_the_readme_counts_the_datasets() -> None:
-    """In words."""
-    assert len(built_in_rules()) == 17
-    assert "Seventeen datasets" in text_of("README.md")
-
-
 def test_the_privacy_page_says_what_the_profiles_do() -> None:
     """The lines of its table that speak of single fields."""
     rules = {name: {rule.path: rule for rule in dataset.fields} for name, dataset in built_in_rules().items()}
@@ -214,6 +214,25 @@ def test_what_to_add_to_a_rules_file_is_without_faults() -> None:
     )
     assert checked.datasets == ("teams_chats",)
     assert checked.transforms == 2
+
+
+async def test_the_state_holds_what_the_table_says() -> None:
+    """Every key that a run writes, also while it is at work, has a line; and every line has a key."""
+    written: set[str] = set()
+
+    async def note(step: Step) -> None:
+        if step.action in {"create", "replace"}:  # of the state: the destination is published into
+            written.add(step.key)
+
+    harness = Harness(SmallTenant.with_mail(users=1, messages=1))
+    equipment = replace(harness.equip(hook=note), told_every=timedelta(seconds=1))
+    await export(equipment, Request(kind=RunKind.RUN))
+
+    table = text_of("docs/architecture.md").partition("## What the state holds")[2].partition("\n## ")[0]
+    lines = [key for line in table.splitlines() if line.startswith("| `") for key in _CODE.findall(line.split("|")[1])]
+    forms = {line: re.sub("<[^>]*>", "[^/]+", re.escape(line)).replace("…", ".+") for line in lines}
+    assert {key for key in written if not any(re.fullmatch(form, key) for form in forms.values())} == set()
+    assert {line for line, form in forms.items() if not any(re.fullmatch(form, key) for key in written)} == set()
 
 
 def test_files_that_pages_name_exist() -> None:
