@@ -1,4 +1,8 @@
-"""The run in virtual time: what Microsoft allows is kept, and docs/scaling.md says what comes out."""
+"""The run in virtual time: what Microsoft allows is kept, and docs/scaling.md says what comes out. To write its table
+after a wanted change, which takes minutes:
+
+python -m tests.unit.test_simulation
+"""
 
 from pathlib import Path
 
@@ -54,5 +58,18 @@ def test_the_night_of_mail_and_calendar_is_as_documented() -> None:
 @pytest.mark.long
 def test_the_documented_table_is_what_the_simulation_gives() -> None:
     """Every line of docs/scaling.md."""
-    documented = [line for line in SCALING.read_text().splitlines() if line.startswith(("| nightly", "| one year"))]
-    assert documented == [f"| {' | '.join(row)} |" for row in rows(Limits())]
+    assert simulated_table() == table_of(SCALING.read_text())
+
+
+def table_of(page: str) -> str:
+    """Its lines of numbers, which stand together."""
+    return "".join(line for line in page.splitlines(keepends=True) if line.startswith(("| nightly", "| one year")))
+
+
+def simulated_table() -> str:
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows(Limits()))
+
+
+if __name__ == "__main__":
+    page = SCALING.read_text(encoding="utf-8")
+    SCALING.write_text(page.replace(table_of(page), simulated_table()), encoding="utf-8")
