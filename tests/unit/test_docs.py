@@ -16,11 +16,17 @@ from config import defaults
 from config.load import load_settings
 from config.secrets import SecretReader
 from config.setup import words
+from connectors.graph.budgets import Budgets
 from pipeline import estimate
+from pipeline.app import CACHE_SHARE, MIB, SLACK_SHARE, WARMING_BYTES
 from pipeline.cli.console import hoist
 from pipeline.execution import STOP_GRACE, TRIES_OF_A_DIFFERENCE
+from pipeline.facts import FACTS_VERSION, MOST_DAYS, MOST_WAITS, SAME_WAIT_WITHIN, SLOWEST_UNITS
 from pipeline.guide.commands import command_line
 from pipeline.guide.settings import keys
+from pipeline.lease import LEASE_LIFETIME
+from pipeline.live import EVERY_CLOUD, EVERY_LOCAL
+from pipeline.memory import SHARES_OF_A_ROW_GROUP, SHARES_OF_A_UNIT
 from pipeline.model import RunKind
 from pipeline.reading import DAMAGED
 from pipeline.rules_check import check_rules_file
@@ -28,6 +34,8 @@ from pipeline.run import Request, export
 from pipeline.sanitize import record_rules
 from pipeline.sanitize.row_engine import Reason
 from pipeline.sanitize.rules import built_in_rules
+from pipeline.workers.coordinator import GRANT, MOST_LOSSES, SKEW, WORKERS_WAIT_S
+from sinks.parquet.encoder import ROW_GROUP_ROWS
 from sinks.stores.memory import Step
 from tests.harness import Harness, SmallTenant
 
@@ -173,13 +181,44 @@ def test_every_reason_of_a_rejection_is_explained() -> None:
 
 
 ORDINALS = {2: "second", 3: "third", 4: "fourth"}
+SILENCE_S = (GRANT + SKEW).seconds
 NUMBERS = {
     "README.md": [f"the last {defaults.INITIAL_LOOKBACK.days} days"],
     "docs/getting-started.md": [f"exports {defaults.INITIAL_LOOKBACK.days} days"],
     "deploy/README.md": [f"get {STOP_GRACE.seconds} seconds", f"default of {defaults.MEMORY_MIB}"],
-    "docs/scaling.md": [f"up to {estimate.FEWEST_REQUESTS} in a small", f"more than {estimate.MOST_REQUESTS:,}"],
     "docs/consumers.md": [f"until the {ORDINALS[TRIES_OF_A_DIFFERENCE]} that finds the same"],
-    "docs/operators.md": [f"The {ORDINALS[TRIES_OF_A_DIFFERENCE]} run that finds it is the last"],
+    "docs/scaling.md": [
+        f"up to {estimate.FEWEST_REQUESTS} in a small",
+        f"more than {estimate.MOST_REQUESTS:,}",
+        f"{Budgets().outlook_in_flight} open requests",
+        f"More than {Budgets().most_workers} workers ({Budgets().share(0.5).most_workers} for a backfill",
+        f"by others, {SILENCE_S} seconds later at the latest",
+        f"exit 3 after {WORKERS_WAIT_S / 60:.0f} minutes at the latest",
+        f"{('no', 'one', 'two', 'three', 'four')[MOST_LOSSES]} workers are lost at most",
+    ],
+    "docs/operators.md": [
+        f"The {ORDINALS[TRIES_OF_A_DIFFERENCE]} run that finds it is the last",
+        f"every {EVERY_LOCAL.seconds} seconds in a folder, every {EVERY_CLOUD.seconds} seconds in a bucket",
+        f"({3600 // EVERY_CLOUD.seconds} writes an hour)",
+        f"{SILENCE_S} seconds after its last sign of life",
+        f"`{MOST_LOSSES} workers were lost over the same units`",
+        f"differs by more than {('no', 'one', 'two', 'three')[SKEW.seconds]} seconds",
+        f"expires after {LEASE_LIFETIME.seconds} seconds",
+    ],
+    "docs/facts.md": [
+        f"`facts_version` | {FACTS_VERSION};",
+        f"newest {MOST_DAYS} days",
+        f"the {SLOWEST_UNITS} units that took longest",
+        f"the {MOST_WAITS} longest",
+        f"that follow within {SAME_WAIT_WITHIN.seconds} s",
+    ],
+    "docs/performance.md": [
+        f"1/{CACHE_SHARE} for remembered pseudonyms, 1/{SLACK_SHARE} for what allocators keep",
+        f"{WARMING_BYTES // MIB} MiB for code that is loaded on first use",
+        f"1/{SHARES_OF_A_UNIT} stays free for the unit that began first",
+        f"1/{SHARES_OF_A_ROW_GROUP} is what an open part gathers",
+        f"A row group holds {ROW_GROUP_ROWS:,} rows",
+    ],
     "docs/administrators.md": [f"`{defaults.ASSERTION_AUDIENCE}`", words.RESTRICTS, words.CONSENTS, words.REGISTERS],
 }
 

@@ -1,5 +1,5 @@
 """The run in virtual time: what Microsoft allows is kept, and docs/scaling.md says what comes out. To write its table
-after a wanted change, which takes minutes:
+after a wanted change, in a minute:
 
 python -m tests.unit.test_simulation
 """
