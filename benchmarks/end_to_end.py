@@ -3,8 +3,10 @@
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
+from statistics import median, median_high
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from benchmarks.answers import Scene
 from benchmarks.exporting import exported, rates
@@ -35,9 +37,16 @@ def _line(name: str, *, quick: bool) -> Line:
     with tempfile.TemporaryDirectory(prefix="m365-benchmark-") as folder, served(scene) as (site, server):
         rounds = [exported(scene, site, Path(folder) / str(number)) for number in range(1 if quick else ROUNDS)]
         used = took(server)
+        group = _rows_of_a_group(Path(folder))
     figures = [rates(each, rows=scene.rows) for each in rounds]
-    note = f"{_shares(rounds)}; the server took {used['cpu_s'] / len(rounds):.1f} CPU s"
+    note = f"{_shares(rounds)}; {group:,} rows in a row group; the server took {used['cpu_s'] / len(rounds):.1f} CPU s"
     return line(f"{name}, {scene.rows:,} rows", figures, note=note)
+
+
+def _rows_of_a_group(folder: Path) -> int:
+    """Of the usual row group: the last one of each part is smaller."""
+    parts = [pq.ParquetFile(path).metadata for path in folder.rglob("*.parquet")]
+    return int(median_high([part.row_group(0).num_rows for part in parts if part.num_rows]))
 
 
 def _shares(rounds: Sequence[dict[str, Any]]) -> str:

@@ -21,7 +21,7 @@ from pipeline.access import backfill_share, budgets_of, clients_of, connectors_o
 from pipeline.equipment import Equipment, Identity, Limits
 from pipeline.facts import Waits
 from pipeline.live import EVERY_CLOUD, EVERY_LOCAL
-from pipeline.memory import Memory
+from pipeline.memory import LEAST_SHARES, Memory
 from pipeline.model import Principal, RunKind
 from pipeline.operator_files import load_operator_files
 from pipeline.ports import Blocking, Clock, Learning, OnFence
@@ -63,7 +63,6 @@ CACHE_SHARE = 16  # of the memory limit: pseudonyms that are remembered
 CACHED_BYTES = 400  # of one of them: identifiers are long
 SLACK_SHARE = 7  # of the memory limit: what allocators keep, and objects too small to count
 WARMING_BYTES = 24 * MIB  # code and tables that the libraries load when they are first used
-LEAST_SHARE = 4  # of the memory limit: so much pages and rows get even where the process itself is large already
 
 
 def utc_now() -> datetime:
@@ -237,7 +236,7 @@ def state_vault(settings: Settings, reader: SecretReader) -> StateVault:
 def _left_for_rows(limit_bytes: int, log: Log) -> int:
     """What a process that is ready to read has left for pages and rows, of all the memory it may take."""
     taken = resident_bytes() + WARMING_BYTES + limit_bytes // CACHE_SHARE + limit_bytes // SLACK_SHARE
-    least = limit_bytes // LEAST_SHARE
+    least = limit_bytes // LEAST_SHARES
     if limit_bytes - taken < least:
         log.warning(Event.MEMORY_SHORT, memory_mib=limit_bytes // MIB, needed_mib=(taken + least) // MIB)
     return max(limit_bytes - taken, least)

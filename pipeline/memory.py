@@ -27,7 +27,7 @@ PARTS_SHARE = 0.5  # of the limit; with less than that, closing a part early mak
 TIGHT_SHARE = 0.75  # of what units and parts may take together; beyond it pages get smaller and parts are closed
 SHARES_OF_A_PAGE_ASKED_FOR = 2  # it comes packed to a tenth, and half of it becomes rows
 SHARES_KEPT_FOR_PEAKS = 10  # of the process's memory, for what comes and goes between two looks at it
-LEAST_SHARES = 8  # of the process's memory; with less for pages and rows nothing would get on
+LEAST_SHARES = 8  # of the process's memory: so much pages and rows get, with less nothing would get on
 LATELY = 0.25  # weight of the newest one in what is expected of the next
 
 
