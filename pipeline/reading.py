@@ -62,17 +62,25 @@ class Sanitizer(Protocol):
         """The rows of a unit, each key once: the one read last."""
         ...
 
-    def kept(self, rows: Any) -> dict[str, int]:
-        """How many values each path has in sanitized rows."""
+
+class Verdict(Protocol):
+    """What the guard found in rows."""
+
+    @property
+    def breach(self) -> object | None:
+        """What must not leave, if anything; its text names dataset, column and rule, never the value."""
+        ...
+
+    @property
+    def kept(self) -> Mapping[str, int]:
+        """How many values each path has."""
         ...
 
 
 class Guard(Protocol):
     """The last look at the rows of one dataset. Called on worker threads."""
 
-    def check(self, rows: Any, *, owner: str | None) -> object | None:
-        """What must not leave, if anything; its text names dataset, column and rule, never the value."""
-        ...
+    def check(self, rows: Any, *, owner: str | None) -> Verdict: ...
 
 
 class Directory(Protocol):
@@ -195,10 +203,10 @@ class UnitReader:
         )
 
     def _joined(self, unit: Unit, held: _Held) -> tuple[UnitResult, object | None]:
-        sanitizer = self._sanitizers[unit.dataset]
-        rows = sanitizer.whole(held.batches)
+        rows = self._sanitizers[unit.dataset].whole(held.batches)
         owner = self._owner(unit.dataset, unit.principal)
-        held.fields.kept = sanitizer.kept(rows)
+        verdict = self._guards[unit.dataset].check(rows, owner=owner)
+        held.fields.kept = dict(verdict.kept)
         result = UnitResult(
             dataset=unit.dataset,
             unit=self._done(unit, len(rows), withheld=held.withheld),
@@ -207,7 +215,7 @@ class UnitReader:
             rejected=held.rejected,
             fields=held.fields,
         )
-        return result, self._guards[unit.dataset].check(rows, owner=owner)
+        return result, verdict.breach
 
     async def _read_pages(self, unit: Unit, hold: Hold, observe: Callable[[Page], None] | None) -> _Held:
         source = self._sources[unit.dataset]

@@ -117,10 +117,6 @@ class ColumnarSanitizer:
         except pa.ArrowInvalid:
             return self._clean_isolating(_split(pages), window, row_filter)
 
-    def kept(self, rows: pa.Table) -> dict[str, int]:
-        """How many values each path has in sanitized rows."""
-        return self._ledger.kept(rows)
-
     def whole(self, batches: Sequence[pa.Table]) -> pa.Table:
         """The rows of a unit, each key once: the one read last."""
         return once_per_key(batches, schema=self.schema, key=self._rules.key)

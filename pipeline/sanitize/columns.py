@@ -5,7 +5,7 @@ profile at work drops it. What is *read* from Graph is narrower: the leaves this
 that a dropped or undecided field never becomes a value.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -66,24 +66,27 @@ def property_tree(fields: Iterable[FieldRule]) -> Node:
     return root
 
 
-def leaves(rows: pa.Table, tree: Node) -> Iterator[tuple[FieldRule, pa.ChunkedArray]]:
-    """The values of every leaf of `tree` that has any, out of lists and structs; null where what holds them is null."""
-    for node in tree.children.values():
-        yield from _leaves(rows[node.name].chunks, node)
+def leaves(rows: pa.Table, tree: Node) -> list[tuple[FieldRule, list[pa.Array]]]:
+    """The values of every leaf that has any, chunk by chunk, out of lists and structs; null where what holds them is.
+
+    `tree` is of all fields, so that its leaves lie as those of the rows do.
+    """
+    found: list[tuple[FieldRule, list[pa.Array]]] = []
+    _collect([batch.to_struct_array() for batch in rows.to_batches()], tree, found)
+    return found
 
 
-def _leaves(chunks: Sequence[pa.Array], node: Node) -> Iterator[tuple[FieldRule, pa.ChunkedArray]]:
+def _collect(chunks: list[pa.Array], node: Node, found: list[tuple[FieldRule, list[pa.Array]]]) -> None:
     if node.many:
-        chunks = [chunk.flatten() for chunk in chunks]
+        chunks = [chunk.flatten() for chunk in chunks if len(chunk.values)]
     if all(chunk.null_count == len(chunk) for chunk in chunks):
         return
     if node.rule is not None:
-        yield node.rule, pa.chunked_array(chunks)
-    elif node.children:
-        members = [chunk.flatten() for chunk in chunks]  # lays a struct's own nulls over its children
-        for child in node.children.values():
-            index = chunks[0].type.get_field_index(child.name)
-            yield from _leaves([member[index] for member in members], child)
+        found.append((node.rule, chunks))
+        return
+    members = [chunk.flatten() for chunk in chunks]  # lays a struct's own nulls over its children
+    for index, child in enumerate(node.children.values()):
+        _collect([member[index] for member in members], child, found)
 
 
 def _insert(parent: Node, steps: Sequence[Step], rule: FieldRule) -> None:

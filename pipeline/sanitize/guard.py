@@ -1,4 +1,4 @@
-"""The egress guard: the last look at a unit's rows before they join a part.
+"""The egress guard: the last look at a unit's rows before they join a part. It counts them for the field ledger, too.
 
 It does not trust the treatments. A text column with a closed shape is matched in full; an open one is searched for
 mail addresses, phone numbers, bearer tokens, and the tenant's own directory. All other columns have a type that holds
@@ -26,11 +26,11 @@ from pipeline.sanitize.shapes import Shape, TokenForms, declared_shape
 
 REMEMBERED_TEXTS = 20_000  # found clean; of one column at a time, some MB at most
 OWNER = "_owner"
+TOMBSTONE = "_removed"
 USUAL_FORMS = TokenForms()
 
 _FEW = 512  # values that Python has matched before RE2 has compiled its pattern
 _SAMPLE_ROWS = 128  # enough to see whether the values of a column repeat
-_REMOVED = Shape("tombstone", "[a-z_]+")
 _BEARER = re.compile(r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.|\bbearer\s+[A-Za-z0-9._~+/-]{20,}", re.IGNORECASE)
 
 # What a text has to contain, for RE2, before a recogniser looks at it. Wider than the recognisers, never narrower.
@@ -54,6 +54,14 @@ class Breach:
         return f"{self.dataset}.{self.column}: {self.rule}"
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`breach`: the first thing that must not leave; None: the rows may. `kept`: how many values each path has."""
+
+    breach: Breach | None
+    kept: Mapping[str, int]
+
+
 @dataclass(slots=True)
 class _Column:
     """How one text column is looked at."""
@@ -63,6 +71,9 @@ class _Column:
     searches: frozenset[Search]
     clean: set[str] = field(default_factory=set)
     generation: int = -1
+
+
+_TOMBSTONES = _Column(TOMBSTONE, Shape("tombstone", "[a-z_]+"), frozenset())
 
 
 class EgressGuard:
@@ -81,23 +92,28 @@ class EgressGuard:
         self._dataset = rules.dataset
         self._directory = directory
         self._owner = None if owner is None else declared_shape(owner, profile, forms)
-        read = [rule for rule in rules.fields if rule.type in TEXT_TYPES]
-        self._columns = {rule.path: _column(rule, profile, forms) for rule in read}
-        self._tree = property_tree(read)
+        self._columns = {rule.path: _column(rule, profile, forms) for rule in rules.fields if rule.type in TEXT_TYPES}
+        self._tree = property_tree(rules.fields)
 
-    def check(self, rows: pa.Table, *, owner: str | None = None) -> Breach | None:
-        """The first breach in a unit's rows and in the owner they will be stamped with; None: they may leave."""
+    def check(self, rows: pa.Table, *, owner: str | None = None) -> Verdict:
+        """Look at a unit's rows, in the dataset's output schema, and at the owner they will be stamped with."""
+        found = leaves(rows, self._tree)
+        kept = {rule.path: sum(len(chunk) - chunk.null_count for chunk in chunks) for rule, chunks in found}
+        texts = [(rule.path, chunks) for rule, chunks in found if rule.path in self._columns]
+        if rows.schema.get_field_index(TOMBSTONE) >= 0 and rows[TOMBSTONE].null_count < len(rows):
+            texts.append((TOMBSTONE, rows[TOMBSTONE].chunks))
+        return Verdict(self._breach(texts, owner), kept)
+
+    def _breach(self, texts: Sequence[tuple[str, list[pa.Array]]], owner: str | None) -> Breach | None:
         if owner is not None and (self._owner is None or not _compiled(self._owner.pattern).fullmatch(owner)):
             return Breach(self._dataset, OWNER, "owner" if self._owner is None else self._owner.name)
-        closed: dict[Shape, list[tuple[str, pa.ChunkedArray]]] = {}
-        for rule, values in leaves(rows, self._tree):
-            column = self._columns[rule.path]
+        closed: dict[Shape, list[tuple[str, list[pa.Array]]]] = {}
+        for path, chunks in texts:
+            column = self._columns.get(path, _TOMBSTONES)
             if column.shape is not None:
-                closed.setdefault(column.shape, []).append((rule.path, values))
-            elif (found := self._search(column, _gathered([values]))) is not None:
-                return Breach(self._dataset, rule.path, found)
-        if "_removed" in rows.column_names and rows["_removed"].null_count < len(rows):
-            closed[_REMOVED] = [("_removed", rows["_removed"])]
+                closed.setdefault(column.shape, []).append((path, chunks))
+            elif (found := self._search(column, _gathered([chunks]))) is not None:
+                return Breach(self._dataset, path, found)
         for shape, columns in closed.items():
             broken = _first_without(shape, columns)
             if broken is not None:
@@ -160,23 +176,23 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-def _first_without(shape: Shape, columns: Sequence[tuple[str, pa.ChunkedArray]]) -> str | None:
+def _first_without(shape: Shape, columns: Sequence[tuple[str, list[pa.Array]]]) -> str | None:
     """The path of the first column with a value that has not the shape. Columns of one shape are matched in one go."""
-    if _has_shape(_gathered([values for _, values in columns]), shape):
+    if _has_shape(_gathered([chunks for _, chunks in columns]), shape):
         return None
-    return next(path for path, values in columns if not _has_shape(values.combine_chunks(), shape))
+    return next(path for path, chunks in columns if not _has_shape(pa.concat_arrays(chunks), shape))
 
 
-def _gathered(columns: Sequence[pa.ChunkedArray]) -> pa.Array:
+def _gathered(columns: Sequence[list[pa.Array]]) -> pa.Array:
     """All values of these columns, each once where it pays to look for repetitions."""
-    if sum(map(len, columns)) <= _FEW:
-        return pa.concat_arrays([chunk for values in columns for chunk in values.chunks])
+    if sum(len(chunk) for chunks in columns for chunk in chunks) <= _FEW:
+        return pa.concat_arrays([chunk for chunks in columns for chunk in chunks])
     mostly_new: list[pa.Array] = []
     repeated: list[pa.Array] = []
-    for values in columns:
-        sample = values.slice(0, _SAMPLE_ROWS)
+    for chunks in columns:
+        sample = chunks[0].slice(0, _SAMPLE_ROWS)
         nearly_all_differ = 40 * len(sample.unique()) > 39 * len(sample)
-        (mostly_new if nearly_all_differ else repeated).extend(values.chunks)
+        (mostly_new if nearly_all_differ else repeated).extend(chunks)
     if repeated:
         mostly_new.append(pa.chunked_array(repeated).unique())
     return pa.concat_arrays(mostly_new)

@@ -29,7 +29,6 @@ import msgspec
 import pyarrow as pa
 
 from pipeline.field_counts import OTHER_PATHS, FieldCounts
-from pipeline.sanitize.columns import leaves, property_tree
 from pipeline.sanitize.rules import DROP, KEEP, RULES_FILE, DatasetRules, FieldRule, Profile, parse_path
 from pipeline.sanitize.shapes import TokenForms
 
@@ -68,24 +67,14 @@ class _Name:
 
 
 class FieldLedger:
-    """Counts the fields of one dataset under one profile. Safe to use from several threads."""
+    """Finds what stays behind of one dataset under one profile. Safe to use from several threads."""
 
     def __init__(self, rules: DatasetRules, *, profile: Profile) -> None:
-        read = rules.read_fields(profile)
-        self._read_tree = property_tree(read)
         self._known: dict[str, _Name] = {}
         for rule in rules.fields:
             _insert(self._known, rule.path, is_read=rule.treatment(profile) != DROP)
         for path in rules.dropped:
             _insert(self._known, path, is_read=False)
-
-    def kept(self, rows: pa.Table) -> dict[str, int]:
-        """How many values each leaf has in sanitized rows; leaves without any are left out."""
-        counts = {}
-        for rule, values in leaves(rows, self._read_tree):
-            if count := len(values) - values.null_count:
-                counts[rule.path] = count
-        return counts
 
     def scan(self, records: pa.StructArray) -> Seen:
         """What stays behind of records that were read with all their fields."""

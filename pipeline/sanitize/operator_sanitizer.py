@@ -76,10 +76,6 @@ class OperatorSanitizer:
         rows = pa.Table.from_pylist(batch.rows, schema=self.schema)
         return Cleaned(rows, batch.rejected, seen, elsewhere=batch.elsewhere)
 
-    def kept(self, rows: pa.Table) -> dict[str, int]:
-        """How many values each path has in sanitized rows."""
-        return self._ledger.kept(rows)
-
     def whole(self, batches: Sequence[pa.Table]) -> pa.Table:
         """The rows of a unit, each key once: the one read last."""
         return once_per_key(batches, schema=self.schema, key=self._dataset.rules.key)

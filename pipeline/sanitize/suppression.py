@@ -176,8 +176,6 @@ class _Sanitizer(Protocol):
 
     def whole(self, batches: Sequence[Any]) -> Any: ...
 
-    def kept(self, rows: Any) -> dict[str, int]: ...
-
 
 @dataclass(frozen=True, slots=True)
 class SuppressingSanitizer:
@@ -202,10 +200,6 @@ class SuppressingSanitizer:
     def whole(self, batches: Sequence[Any]) -> Any:
         """The rows of a unit, each key once: the one read last."""
         return self.inner.whole(batches)
-
-    def kept(self, rows: Any) -> dict[str, int]:
-        """How many values each path has in sanitized rows."""
-        return self.inner.kept(rows)
 
 
 def _of_originals(row_filter: RowFilter | None, originals: Mapping[str, str]) -> RowFilter | None:

@@ -85,7 +85,7 @@ def test_a_planted_leak_is_found_in_every_text_column(profile: Profile, leak: st
         if is_open(rule, profile) and leak in rule.exempt:
             continue
         looked_at += 1
-        breach = guard(dataset, profile).check(table(dataset, [{}, row_with(rule, LEAKS[leak])]))
+        breach = guard(dataset, profile).check(table(dataset, [{}, row_with(rule, LEAKS[leak])])).breach
         assert breach is not None, (dataset, rule.path)
         assert (breach.dataset, breach.column) == (dataset, rule.path)
     assert looked_at > 200
@@ -97,7 +97,7 @@ def test_a_planted_leak_is_found_among_many_rows(profile: Profile) -> None:
     for dataset, rule in text_fields():
         rows: list[dict[str, Any]] = [*({} for _ in range(300)), row_with(rule, LEAKS["address"])]
         rows += [row_with(rule, "" if number % 2 else f"{TOKEN[:-4]}{number:04}") for number in range(1, 300)]
-        found = guard(dataset, profile).check(table(dataset, rows))
+        found = guard(dataset, profile).check(table(dataset, rows)).breach
         if not (is_open(rule, profile) and "address" in rule.exempt):
             assert found is not None, (dataset, rule.path)
             assert found.column == rule.path
@@ -110,14 +110,14 @@ def test_rows_without_values_pass(profile: Profile) -> None:
         empty = output_schema(rules).empty_table()
         hollow = table(dataset, [row_with(rule, None) for rule in rules.fields if rule.type in TEXT_TYPES])
         for rows in (empty, pa.concat_tables([empty, empty]), hollow, hollow.slice(0, 0), table(dataset, [{}] * 300)):
-            assert guard(dataset, profile).check(rows) is None
+            assert guard(dataset, profile).check(rows).breach is None
 
 
 def test_a_tombstone_is_matched_too() -> None:
     """`_removed` holds a word of Graph's, nothing typed."""
     for reason, fine in (("deleted", True), (None, True), ("Zoe Lindqvist left", False)):
         rows = table("teams_chats", [{}]).append_column("_removed", pa.array([reason], pa.string()))
-        assert (guard("teams_chats", "strict").check(rows) is None) is fine
+        assert (guard("teams_chats", "strict").check(rows).breach is None) is fine
 
 
 def test_exempt_columns_are_still_searched_for_the_tenants_own() -> None:
@@ -125,15 +125,15 @@ def test_exempt_columns_are_still_searched_for_the_tenants_own() -> None:
     [rule] = [rule for rule in built_in_rules()["mail_messages"].fields if rule.path == "internetMessageId"]
     keeper = guard("mail_messages", "psoxy")
     harmless = [row_with(rule, f"<2026{number:09}.A1@mail.contoso.com>") for number in range(400)]
-    assert keeper.check(table("mail_messages", harmless)) is None
-    breach = keeper.check(table("mail_messages", [*harmless, row_with(rule, f"<{LEAKS['directory']}>")]))
+    assert keeper.check(table("mail_messages", harmless)).breach is None
+    breach = keeper.check(table("mail_messages", [*harmless, row_with(rule, f"<{LEAKS['directory']}>")])).breach
     assert breach == Breach("mail_messages", "internetMessageId", "directory")
 
 
 def test_a_breach_says_where_and_what_but_never_the_value() -> None:
     """Dataset, column and rule, in text and repr."""
     [rule] = [rule for rule in built_in_rules()["calendar_events"].fields if rule.path == "subject"]
-    breach = guard("calendar_events", "strict").check(table("calendar_events", [row_with(rule, LEAKS["name"])]))
+    breach = guard("calendar_events", "strict").check(table("calendar_events", [row_with(rule, LEAKS["name"])])).breach
     assert str(breach) == "calendar_events.subject: name"
     assert "Zoe" not in repr(breach)
 
@@ -151,14 +151,14 @@ def test_the_owner_is_matched_like_the_id_it_repeats(profile: Profile, owner: st
     """`_owner` is stamped on the rows after the guard, so the guard sees it beforehand."""
     id_rule = built_in_rules()["entra_users"].fields[0]
     keeper = guard("mail_messages", profile, owner=id_rule)
-    breach = keeper.check(table("mail_messages", []), owner=owner)
+    breach = keeper.check(table("mail_messages", []), owner=owner).breach
     assert (breach is None) is fine
     assert breach is None or breach.column == "_owner"
 
 
 def test_an_owner_where_none_belongs_is_a_breach() -> None:
     """A dataset without an owner has nothing to stamp."""
-    assert guard("teams_chats", "strict").check(table("teams_chats", []), owner=TOKEN) is not None
+    assert guard("teams_chats", "strict").check(table("teams_chats", []), owner=TOKEN).breach is not None
 
 
 def test_a_verdict_is_not_kept_when_the_directory_grows() -> None:
@@ -167,9 +167,9 @@ def test_a_verdict_is_not_kept_when_the_directory_grows() -> None:
     keeper = EgressGuard(built_in_rules()["calendar_events"], profile="strict", directory=people)
     [rule] = [rule for rule in built_in_rules()["calendar_events"].fields if rule.path == "subject"]
     rows = table("calendar_events", [row_with(rule, "1:1 Bo Ek")])
-    assert keeper.check(rows) is None
+    assert keeper.check(rows).breach is None
     people.learn(b'[{"displayName": "Bo Ek"}]')
-    assert keeper.check(rows) == Breach("calendar_events", "subject", "name")
+    assert keeper.check(rows).breach == Breach("calendar_events", "subject", "name")
 
 
 GIVEN = ("Will", "April", "June", "Anna", "José", "Mark", "Grace", "Priya", "Zoë", "Bill", "Drew", "Mei")
@@ -285,7 +285,7 @@ def test_false_alarms_are_rare(profile: Profile) -> None:
             cleaned = sanitizer.clean([msgspec.json.encode([record(generator) for _ in range(100)])])
             assert not cleaned.rejected
             rows += len(cleaned.rows)
-            alarms += keeper.check(cleaned.rows) is not None
+            alarms += keeper.check(cleaned.rows).breach is not None
     assert rows == 28_000
     assert alarms == 0
 

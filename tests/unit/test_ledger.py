@@ -1,9 +1,11 @@
 """The field ledger counts what left exactly, finds what stayed behind by name, and holds no value."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,9 +15,11 @@ from pipeline.manifest import fields_path
 from pipeline.model import Principal, PrincipalKind, RunKind, Unit, Window
 from pipeline.run import Request, export
 from pipeline.sanitize.columnar import Cleaned, ColumnarSanitizer
+from pipeline.sanitize.directory_index import DirectoryIndex
+from pipeline.sanitize.guard import EgressGuard
 from pipeline.sanitize.ledger import FieldLedger, fate_of, fields_file
 from pipeline.sanitize.pseudonym import Pseudonymizer
-from pipeline.sanitize.rules import PROFILES, built_in_rules
+from pipeline.sanitize.rules import PROFILES, Profile, built_in_rules
 from pipeline.sanitize.shapes import TokenForms
 from pipeline.sanitize.treatments import Treatments
 from sinks.stores.memory import Step
@@ -35,6 +39,10 @@ def clean(*records: Any, profile: str = "strict", dataset: str = "mail_messages"
     return sanitizer.clean([msgspec.json.encode(records)], scan=True)
 
 
+def kept(rows: pa.Table, profile: Profile = "strict") -> Mapping[str, int]:
+    return EgressGuard(MAIL, profile=profile, directory=DirectoryIndex()).check(rows).kept
+
+
 MESSAGE = {
     "id": "AAMk1",
     "subject": "secret",
@@ -51,14 +59,14 @@ MESSAGE = {
 def test_published_values_are_counted_exactly() -> None:
     """Non-null leaves of the rows; items of lists one by one; columns the profile drops are not there."""
     rows = clean(MESSAGE, {"id": "AAMk2", "from": None, "toRecipients": None}).rows
-    assert FieldLedger(MAIL, profile="strict").kept(rows) == {
+    assert kept(rows) == {
         "id": 2,
         "from.emailAddress.address": 1,
         "toRecipients[].emailAddress.address": 1,
         "flag.flagStatus": 1,
     }
     assert clean(MESSAGE, profile="psoxy").rows["categories"].to_pylist() == [["a", None, "b"]]
-    psoxy = FieldLedger(MAIL, profile="psoxy").kept(clean(MESSAGE, profile="psoxy").rows)
+    psoxy = kept(clean(MESSAGE, profile="psoxy").rows, profile="psoxy")
     assert psoxy["categories[]"] == 2
 
 

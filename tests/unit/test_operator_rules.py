@@ -176,7 +176,6 @@ def test_a_unit_holds_each_key_once() -> None:
     rows = sanitizer.whole(batches)
 
     assert rows["userType"].to_pylist() == ["Member"]
-    assert sanitizer.kept(rows) == {"id": 1, "userType": 1}
 
 
 def test_the_egress_guard_still_looks() -> None:
@@ -188,7 +187,7 @@ def test_the_egress_guard_still_looks() -> None:
     for found in (good, leaky):
         rows = OperatorSanitizer(found, profile="strict").clean([page(user)]).rows
         guard = EgressGuard(found.rules, profile="strict", directory=DirectoryIndex())
-        verdicts.append(guard.check(rows))
+        verdicts.append(guard.check(rows).breach)
 
     assert verdicts[0] is None
     assert str(verdicts[1]).startswith("entra_users.mail: ")
