@@ -40,7 +40,10 @@ from pipeline.sanitize.treatments import Treatments
 from pipeline.sanitize.unit_rows import once_per_key
 
 UNIQUE_TEXTS = frozenset({"internetMessageId"})  # beside the ids: leaves whose texts hardly ever repeat in a page
-_DEEP = (b"]" * 64, b"}" * 64, b"}]" * 32)  # how a page ends whose nesting would overflow Arrow's stack
+_DEEP_RUN = 128  # closing brackets in a row; inferring a type of some hundred levels overflows a small stack
+_DEEP = (b"]" * _DEEP_RUN, b"}" * _DEEP_RUN, b"}]" * (_DEEP_RUN // 2))
+_STRIDE = 32  # even, so that it meets the same bracket all along a run of pairs
+_DEEP_STRIDES = tuple(bracket * (_DEEP_RUN // _STRIDE) for bracket in (b"]", b"}"))
 
 
 class UnreadablePage(ValueError):
@@ -123,7 +126,7 @@ class ColumnarSanitizer:
 
     def _clean_and_scan(self, pages: Sequence[bytes], window: Window | None, row_filter: RowFilter | None) -> Cleaned:
         """Both in one reading, unless a field that is not read changes its type or is too deep for Arrow to infer."""
-        if not any(closing in page for page in pages for closing in _DEEP):
+        if not any(map(may_be_deep, pages)):
             try:
                 return self._clean_pages(pages, window, row_filter, scan=True)
             except pa.ArrowInvalid:
@@ -272,6 +275,12 @@ class ColumnarSanitizer:
         rewrite = self._treatments[treatment]
         substitutes = pa.array(rewrite(encoded.dictionary.to_pylist()), pa.string())
         return substitutes.take(encoded.indices)
+
+
+def may_be_deep(page: bytes) -> bool:
+    """Whether a page has a long run of closing brackets; few pages have one in what a stride over them leaves."""
+    strides = page[::_STRIDE]
+    return any(run in strides for run in _DEEP_STRIDES) and any(run in page for run in _DEEP)
 
 
 def _lines(pages: Sequence[bytes]) -> pa.Buffer:

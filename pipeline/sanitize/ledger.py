@@ -172,14 +172,18 @@ def _insert(names: dict[str, _Name], path: str, *, is_read: bool) -> None:
 
 
 def _scan_struct(records: pa.StructArray, known: Mapping[str, _Name], prefix: str, counts: Counter[str]) -> None:
-    for member, found in zip(records.type, records.flatten(), strict=True):
+    members = records.flatten() if records.null_count else None  # lays the struct's own nulls over its members
+    for index, member in enumerate(records.type.fields):
         name = known.get(member.name)
+        if name is not None and name.is_read:
+            continue
+        found = records.field(index) if members is None else members[index]
         if name is None:
             counts[prefix + _shown(member.name)] += len(found) - found.null_count
             continue
-        if name.is_read:
-            continue
         is_items = name.path.endswith("[]") and pa.types.is_list(found.type)
+        if is_items and not len(found.values):
+            continue
         values = found.flatten() if is_items else found
         if name.below and pa.types.is_struct(values.type):
             _scan_struct(values, name.below, f"{name.path}.", counts)

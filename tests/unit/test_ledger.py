@@ -14,7 +14,7 @@ from pipeline.field_counts import MAX_PATHS, OTHER_PATHS, SAMPLE_SHARE, FieldCou
 from pipeline.manifest import fields_path
 from pipeline.model import Principal, PrincipalKind, RunKind, Unit, Window
 from pipeline.run import Request, export
-from pipeline.sanitize.columnar import Cleaned, ColumnarSanitizer
+from pipeline.sanitize.columnar import Cleaned, ColumnarSanitizer, may_be_deep
 from pipeline.sanitize.directory_index import DirectoryIndex
 from pipeline.sanitize.guard import EgressGuard
 from pipeline.sanitize.ledger import FieldLedger, fate_of, fields_file
@@ -116,6 +116,15 @@ def test_a_field_of_absurd_depth_is_survived(opening: bytes, closing: bytes) -> 
     )
     page = b'[{"id": "AAMk1", "new": ' + opening * 50_000 + b"1" + closing * 50_000 + b"}]"
     assert len(sanitizer.clean([page], scan=True).rows) == 1
+
+
+@pytest.mark.parametrize("closing", [b"]" * 128, b"}" * 128, b"}]" * 64])
+def test_nesting_that_is_too_deep_is_seen_wherever_it_lies(closing: bytes) -> None:
+    """Looking at some of a page's bytes misses no run of closing brackets, and takes nothing else for one."""
+    for shift in range(70):
+        before = b" " * shift
+        assert may_be_deep(before + b"1" + closing + b"  ")
+        assert not may_be_deep(before + b"1" + closing[:64] + b"," + closing[64:])
 
 
 json_values = st.recursive(
