@@ -16,7 +16,7 @@ from functools import cache
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.sanitize.columns import TEXT_TYPES, leaves, property_tree
+from pipeline.sanitize.columns import TEXT_TYPES, leaves, output_schema, property_tree
 from pipeline.sanitize.directory_index import DirectoryIndex
 from pipeline.sanitize.pseudonym import is_token
 from pipeline.sanitize.recognizers import holds_address, holds_phone
@@ -94,9 +94,13 @@ class EgressGuard:
         self._owner = None if owner is None else declared_shape(owner, profile, forms)
         self._columns = {rule.path: _column(rule, profile, forms) for rule in rules.fields if rule.type in TEXT_TYPES}
         self._tree = property_tree(rules.fields)
+        schema = output_schema(rules)
+        self._schemas = (schema, schema.append(pa.field(TOMBSTONE, pa.string())))
 
     def check(self, rows: pa.Table, *, owner: str | None = None) -> Verdict:
         """Look at a unit's rows, in the dataset's output schema, and at the owner they will be stamped with."""
+        if rows.schema not in self._schemas:  # a column nobody decided about, or another place for one
+            return Verdict(Breach(self._dataset, "*", "columns"), {})
         found = leaves(rows, self._tree)
         kept = {rule.path: sum(len(chunk) - chunk.null_count for chunk in chunks) for rule, chunks in found}
         texts = [(rule.path, chunks) for rule, chunks in found if rule.path in self._columns]

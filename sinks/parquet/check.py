@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sinks.parquet.flat import Layout, flat_schema, nested_table
-from sinks.parquet.schema import OWNER, RUN_ID
+from sinks.parquet.schema import EXPORTED_AT, OWNER, RUN_ID
 
 _BUCKETS = 64  # by the first bits of a key's digest: one of them at a time is looked at in memory
 _DIGEST_BYTES = 16  # two different keys of a run share one with a probability below 1e-20
@@ -24,10 +24,17 @@ _PART_BYTES = 4
 _SPOOL_BYTES = 256 * 1024  # of a bucket in memory; more goes to a file without a name
 
 
+class Verdict(Protocol):
+    """What the guard found; the text of a breach names dataset, column and rule."""
+
+    @property
+    def breach(self) -> object | None: ...
+
+
 class Guard(Protocol):
     """The part of the egress guard that needs no directory."""
 
-    def check(self, rows: pa.Table, *, owner: str | None = None) -> object | None: ...
+    def check(self, rows: pa.Table, *, owner: str | None = None) -> Verdict: ...
 
 
 class UnknownSchemaCheck:
@@ -113,12 +120,12 @@ class PartCheck:
         if pc.unique(table[RUN_ID]).to_pylist() != [self._run_id]:
             yield "rows: some are of another run"
         owners = [owner for owner in pc.unique(table[OWNER]).to_pylist() if owner is not None]
-        columns = table.drop_columns([OWNER])
-        breaches = [self._guard.check(columns)]
-        breaches += [self._guard.check(columns.slice(0, 0), owner=owner) for owner in owners]
-        for breach in breaches:
-            if breach is not None:
-                yield f"guard: {breach}"
+        columns = table.drop_columns([OWNER, RUN_ID, EXPORTED_AT])  # as they were when the export's guard saw them
+        verdicts = [self._guard.check(columns)]
+        verdicts += [self._guard.check(columns.slice(0, 0), owner=owner) for owner in owners]
+        for verdict in verdicts:
+            if verdict.breach is not None:
+                yield f"guard: {verdict.breach}"
 
 
 def holds_rows(file: IO[bytes]) -> bool:

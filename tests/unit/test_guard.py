@@ -130,6 +130,15 @@ def test_exempt_columns_are_still_searched_for_the_tenants_own() -> None:
     assert breach == Breach("mail_messages", "internetMessageId", "directory")
 
 
+def test_a_column_that_nobody_decided_about_is_a_breach() -> None:
+    """And so is one in another's place: a column is looked at for what the rules say of it."""
+    rows = table("entra_users", [{"id": TOKEN}])
+    more = rows.append_column("shoeSize", pa.array(["44"]))
+    elsewhere = rows.select([*rows.column_names[1:], rows.column_names[0]])
+    found = [guard("entra_users", "strict").check(each).breach for each in (rows, more, elsewhere)]
+    assert found == [None, Breach("entra_users", "*", "columns"), Breach("entra_users", "*", "columns")]
+
+
 def test_a_breach_says_where_and_what_but_never_the_value() -> None:
     """Dataset, column and rule, in text and repr."""
     [rule] = [rule for rule in built_in_rules()["calendar_events"].fields if rule.path == "subject"]
