@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import sinks.stores.local.destination as local
+import sinks.stores.local.folder as folder
 import sinks.stores.s3  # noqa: F401 - imported once, for all processes
 from pipeline import app, beside, lease
 from pipeline.cli.main import main
@@ -46,7 +47,9 @@ class Fate:
     look_s: float | None = None
     """How often it looks whether a run or backfill is at work beside it."""
     disk_bytes: int | None = None
-    """How many bytes of parts fit on the disk."""
+    """How many bytes of parts fit on the disk of a destination."""
+    state_bytes: int | None = None
+    """How many bytes fit on the disk of a state."""
 
 
 @dataclass(slots=True)
@@ -213,6 +216,8 @@ def _live(operator: Operator, arguments: Sequence[str], fate: Fate) -> None:
         _replace(beside, "LOOK_EVERY", timedelta(seconds=fate.look_s))
     if fate.disk_bytes is not None:
         _replace(local, "write_all", _SmallDisk(fate.disk_bytes).write_all)
+    if fate.state_bytes is not None:
+        _replace(folder, "write_all", _SmallDisk(fate.state_bytes).write_all)
     sys.argv = ["m365-export", "--config", str(operator.folder / "m365-export.yaml"), *arguments]
     main()
 

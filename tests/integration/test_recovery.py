@@ -6,11 +6,15 @@ import os
 import re
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
+from tests.https_server import Asked, Told, served
 from tests.integration.doomed import Fate, ended
 from tests.integration.ground import Folders, operator, s3_ground, seen
 from tests.integration.test_deaths import CONNECTORS, RUN, scene
@@ -81,6 +85,50 @@ async def test_a_full_disk_is_told_and_continued(tmp_path: Path) -> None:
         assert (await seen(ground, "full")).rows == here.expected
         assert before <= set(ground.visible("full"))
         assert (await seen(ground, "full")).runs == {begun}
+
+
+async def test_a_full_disk_of_the_state_is_told_and_continued(tmp_path: Path) -> None:
+    """Wherever it is full: exit 3 with what to do, no half-written file stays, and the next run goes on."""
+    ground = Folders(tmp_path)
+    async with scene(tmp_path, ground, users=2) as here:
+        written = sum(len(data) for data in ground.state("calm").values())
+        for tenths in (1, 3, 6, 9):
+            name = f"full-{tenths}"
+            someone = operator(tmp_path / name, here.emulator, ground, keys=CONNECTORS)
+            assert await someone.call(*RUN, fate=Fate(state_bytes=written * tenths // 10)) == 3, someone.log()
+            assert "the state folder: no space left; free some, the next run continues" in someone.log()
+            assert not list((tmp_path / name / "state" / ".staging").glob("*@*"))
+            before = await seen(ground, name)
+
+            assert await someone.call(*RUN) == 0, someone.log()
+            after = await seen(ground, name)
+            assert after.rows == here.expected
+            assert before.runs <= after.runs
+            assert len(after.runs) == 1
+
+
+async def test_credentials_that_expire_half_way_are_renewed(tmp_path: Path) -> None:
+    """The store refuses them in mid-run, whatever end they stated; where there are new ones the run goes on."""
+    with s3_ground(tmp_path) as s3, temporary_credentials(tmp_path) as issued:
+        async with scene(tmp_path, s3, users=2) as here:
+            someone = operator(tmp_path / "half", here.emulator, s3, keys=CONNECTORS)
+            published = 0
+            over: frozenset[str] = frozenset()
+
+            def over_after_three_parts(operation: Operation, key: str) -> Fault | None:
+                nonlocal published, over
+                if s3.front.dialect.headers[-1]["HTTP_X_AMZ_SECURITY_TOKEN"] in over:
+                    return "expire"
+                published += operation in {"put", "complete"} and key.endswith(".parquet")
+                if published == 3:
+                    over = over or frozenset(issued)
+                return None
+
+            s3.front.dialect = Dialect(fault=over_after_three_parts)
+            assert await someone.call(*RUN) == 0, someone.log()
+            s3.front.dialect = Dialect()
+            assert over < set(issued)
+            assert (await seen(s3, "half")).rows == here.expected
 
 
 @pytest.mark.parametrize(
@@ -159,6 +207,32 @@ async def test_a_second_run_of_the_kind_is_turned_away_at_once(tmp_path: Path) -
         wake(process)
         assert await ended(process) == 0, first.log()
         assert (await seen(ground, "busy")).rows == here.expected
+
+
+@contextmanager
+def temporary_credentials(folder: Path) -> Iterator[list[str]]:
+    """What a container is given: another session at each question, said to last an hour; their tokens as issued."""
+    issued: list[str] = []
+
+    def issue(asked: Asked) -> Told:
+        issued.append(f"session-{len(issued)}")
+        ends = datetime.now(UTC) + timedelta(hours=1)
+        return Told(
+            body={
+                "AccessKeyId": "temporary",
+                "SecretAccessKey": "temporary",
+                "Token": issued[-1],
+                "Expiration": f"{ends:%Y-%m-%dT%H:%M:%SZ}",
+            }
+        )
+
+    with served(issue, folder=folder, tls=False) as endpoint:
+        os.environ |= {  # `s3_ground` puts back what was there
+            "AWS_ACCESS_KEY_ID": "",
+            "AWS_SECRET_ACCESS_KEY": "",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{endpoint.url}/credentials",
+        }
+        yield issued
 
 
 async def until_asleep(process: BaseProcess) -> None:

@@ -91,6 +91,9 @@ class Folder:
         try:
             write_all(descriptor, data)
             os.fsync(descriptor)
+        except OSError:
+            path.unlink()  # what is left of it would keep a full disk full
+            raise
         finally:
             os.close(descriptor)
         return path

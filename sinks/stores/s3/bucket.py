@@ -1,7 +1,8 @@
 """A bucket of S3, or of a store that speaks its language: connection, calls, and what its errors mean.
 
 Credentials, proxies and certificates come from where boto3 looks for them (environment, profile, web
-identity, the machine's role); the settings only add what those cannot say.
+identity, the machine's role); the settings only add what those cannot say. boto3 renews what it knows to end soon;
+what was revoked or replaced before, only a new session finds.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html (checked 2026-11)
 """
@@ -10,8 +11,8 @@ import base64
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import boto3
@@ -61,6 +62,7 @@ _ADVICE = {
     "RequestTimeTooSkewed": "the clock of this machine is wrong; set it",
     "BadDigest": "bytes were changed on their way; look for a proxy that rewrites",
 }
+_OVER = frozenset({"ExpiredToken", "InvalidToken"})
 _SAFE_CODE = re.compile(r"[A-Za-z0-9._]{1,64}")
 
 Result = TypeVar("Result")
@@ -89,6 +91,7 @@ class Bucket:
         self._pool = BlockingPool(store=name, threads=THREADS)
         self._connecting = threading.Lock()
         self._client: Any = None
+        self._replaced: list[Any] = []  # clients whose credentials are over; calls of other threads may be under way
 
     async def run(self, call: Callable[[], Result], *, deadline_s: float = CALL_DEADLINE_S) -> Result:
         """The result of blocking calls. Raises: StoreUnavailable, when they take too long."""
@@ -97,19 +100,33 @@ class Bucket:
     async def close(self) -> None:
         """Take no more calls."""
         self._pool.close()
-        if self._client is not None:
-            self._client.close()
+        for client in (*self._replaced, self._client):
+            if client is not None:
+                client.close()
 
     def call(self, operation: str, *, expect: Collection[str] = (), **parameters: Any) -> Answer:
         """One operation of the S3 API. A code in `expect` is an answer, every other one an error.
+
+        Credentials that the store takes for expired, whatever end they stated, are looked for anew, once.
 
         Raises:
             StoreRefused, StoreUnavailable: with what to do about it.
         """
         if self._storage.requester_pays:
             parameters["RequestPayer"] = "requester"
+        client = self._connected()
+        answer = self._answer(client, operation, {*expect, *_OVER}, parameters)
+        if answer.code not in _OVER:
+            return answer
+        body = parameters.get("Body")
+        if body is not None and not isinstance(body, bytes):
+            body.seek(0)
+        again = self._answer(self._connected(instead_of=client), operation, expect, parameters)
+        return replace(again, retried=again.retried or answer.retried)
+
+    def _answer(self, client: Any, operation: str, expect: Collection[str], parameters: Mapping[str, Any]) -> Answer:
         try:
-            data = getattr(self._connected(), operation)(Bucket=self._bucket, **parameters)
+            data = getattr(client, operation)(Bucket=self._bucket, **parameters)
             if operation == "get_object":
                 data["Body"] = data["Body"].read()
         except ClientError as error:
@@ -153,10 +170,15 @@ class Bucket:
         key = self._storage.kms_key
         return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
 
-    def _connected(self) -> Any:
-        """The client, made at first use on a worker thread: it reads files and may ask the machine's metadata."""
+    def _connected(self, *, instead_of: Any = None) -> Any:
+        """The client, made at first use on a worker thread: it reads files and may ask the machine's metadata.
+
+        A new one `instead_of` one whose credentials are over, unless another thread has made that by now.
+        """
         with self._connecting:
-            if self._client is None:
+            if self._client is instead_of:
+                if instead_of is not None:
+                    self._replaced.append(instead_of)
                 self._client = boto3.session.Session().client(
                     "s3",
                     endpoint_url=self._storage.endpoint_url,
