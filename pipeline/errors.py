@@ -138,13 +138,19 @@ class ConfigurationError(ExportError):
 
 
 class SourceRefused(ExportError):
-    """Microsoft refuses us altogether; `remedy` says what to do about it."""
+    """Microsoft refuses us altogether, or is out of reach; `remedy` says what to do about it.
 
-    def __init__(self, what: str, *, remedy: str, code: str | None = None) -> None:
+    `reason` stands in the manifest where a run meets this half-way.
+    """
+
+    def __init__(
+        self, what: str, *, remedy: str, code: str | None = None, reason: FailReason = FailReason.PERMISSION
+    ) -> None:
         super().__init__(f"{what}. {remedy}")
         self.what = what
         self.remedy = remedy
         self.code = code
+        self.reason = reason
 
 
 class StoreRefused(ExportError):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from pipeline.errors import DatasetDenied, FailReason, SkipReason, SourceRefused, UnitFailed, UnitSkipped
+from pipeline.errors import DatasetDenied, SkipReason, SourceRefused, UnitFailed, UnitSkipped
 from pipeline.facts import Chronicle, UnitEnd
 from pipeline.journal import Entry
 from pipeline.model import Principal, Unit
@@ -127,9 +127,8 @@ class OutcomeReport:
 
     def denied(self, datasets: Iterable[str], error: SourceRefused | UnitFailed) -> None:
         """Whole datasets cannot be read, whatever the principal."""
-        reason = error.reason if isinstance(error, UnitFailed) else FailReason.PERMISSION
         for dataset in datasets:
             if not self._tally.is_denied(dataset):
-                self._tally.deny(dataset, reason)
+                self._tally.deny(dataset, error.reason)
                 needs = error.needs if isinstance(error, DatasetDenied) else ()
                 self._log.error(Event.DATASET_DENIED, dataset=dataset, what=str(error), code=error.code, needs=needs)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from datetime import datetime
 
 from pipeline.equipment import Equipment
-from pipeline.errors import FailReason, SkipReason, SourceRefused, UnitFailed, UnitSkipped
+from pipeline.errors import ADVICE, FailReason, SkipReason, SourceRefused, UnitFailed, UnitSkipped
 from pipeline.journal import DoneUnit, RunRecord
 from pipeline.memory import Hold
 from pipeline.model import Page, Principal, PrincipalKind, Unit, Window
@@ -108,10 +108,12 @@ class Survey:
         except UnitFailed as error:
             guarded = error.reason is FailReason.EGRESS_GUARD  # everybody is known, only the rows must not leave
             if unit.dataset == USERS and not guarded:
+                remedy = "Grant User.Read.All to one of the applications, with admin consent."
                 raise SourceRefused(
                     "the users of the tenant cannot be listed",
-                    remedy="Grant User.Read.All to one of the applications, with admin consent.",
+                    remedy=remedy if error.reason is FailReason.PERMISSION else ADVICE[error.reason].remedy,
                     code=error.code or None,
+                    reason=error.reason,
                 ) from error
             self._report.failed(unit, error)
             if not guarded:  # whoever is not listed here cannot be named among the failed

@@ -44,6 +44,10 @@ class ChaosProxy:
         self.upstream = upstream
         self.port = 0
         self.met: list[Kind] = []
+        self.carried = 0  # bytes of answers
+        self.refused = 0  # connections, because the line was cut
+        self._cut_at: int | None = None  # so many bytes carried
+        self._refusals_left: int | None = None  # of a line that is cut; None: for ever
         self._fates: list[Fate] = []
         self._carriers: set[asyncio.Task[None]] = set()
 
@@ -56,6 +60,21 @@ class ChaosProxy:
         self._fates = list(fates)
         for carrier in self._carriers:
             carrier.cancel()
+
+    def cut(self, *, after: int, refuse: int | None) -> None:
+        """Cut the line for everybody once so many more bytes of answers have passed.
+
+        Open connections are reset, and so are the next `refuse` ones (None: all, until `restore`).
+        """
+        self._cut_at, self._refusals_left = self.carried + after, refuse
+
+    def restore(self) -> None:
+        """The line works."""
+        self._cut_at = None
+
+    @property
+    def is_cut(self) -> bool:
+        return self._cut_at is not None and self.carried >= self._cut_at
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -71,9 +90,20 @@ class ChaosProxy:
         await asyncio.gather(*self._carriers, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.is_cut:
+            self._refuse(writer)
+            return
         carrier = asyncio.ensure_future(self._carry(reader, writer))
         self._carriers.add(carrier)
         carrier.add_done_callback(self._carriers.discard)
+
+    def _refuse(self, writer: asyncio.StreamWriter) -> None:
+        self.refused += 1
+        _reset(writer)
+        if self._refusals_left is not None:
+            self._refusals_left -= 1
+            if self._refusals_left == 0:
+                self.restore()
 
     async def _carry(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         fate = self._fates.pop(0) if self._fates else None
@@ -99,6 +129,10 @@ class ChaosProxy:
         """Carry the server's bytes until it, or the fate, ends it."""
         carried = 0
         while data := await server.read(CARRIED_AT_ONCE):
+            self.carried += len(data)
+            if self.is_cut:
+                for carrier in self._carriers:  # this one among them
+                    carrier.cancel()
             if fate is not None and fate.kind is Kind.DELAY:
                 await asyncio.sleep(fate.seconds)
             due = fate is not None and carried <= fate.after < carried + len(data)

@@ -14,7 +14,7 @@ import aiohttp
 from yarl import URL
 
 from connectors.graph.clock import GraphClock
-from connectors.graph.errors import Refusal, classify, fault
+from connectors.graph.errors import UNTRUSTED, Refusal, classify, fault
 from connectors.graph.network import Network
 
 ANSWER_S = 30.0  # for the whole exchange
@@ -79,7 +79,7 @@ class Questioner:
                 halfway = asked + timedelta(seconds=(self._monotonic() - started_s) / 2)
                 body = await _beginning(response)
         except aiohttp.ClientConnectorCertificateError:
-            return Answer(refusal=fault("untrusted_certificate"))
+            return Answer(refusal=fault(UNTRUSTED))
         except (aiohttp.ClientHttpProxyError, aiohttp.ClientProxyConnectionError):
             return Answer(refusal=fault("proxy_failed"))
         except aiohttp.ClientConnectorError:

@@ -15,6 +15,7 @@ from config.instants import format_duration
 from config.model import Tenant
 from connectors.doctor.questions import Answer, Questioner
 from connectors.graph.aadsts import codes_in, refused
+from connectors.graph.errors import UNTRUSTED
 from connectors.graph.links import Links
 from pipeline.findings import Finding, error, note, ok, warning
 
@@ -26,7 +27,7 @@ CLOCK_ERROR = timedelta(minutes=5)
 CLOCK_WARNING = timedelta(minutes=1)
 
 _NO_ANSWER = {
-    "untrusted_certificate": (
+    UNTRUSTED: (
         "its TLS certificate is not trusted",
         "Name the certificate authority of the proxy in between in tenant.ca_file",
     ),

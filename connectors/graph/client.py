@@ -29,7 +29,7 @@ from connectors.graph.bodies import Body, read_body, unpacked
 from connectors.graph.budgets import Budgets
 from connectors.graph.challenge import demanded_claims
 from connectors.graph.clock import GraphClock
-from connectors.graph.errors import Disposition, Refusal, classify, fault
+from connectors.graph.errors import UNTRUSTED, Disposition, Refusal, classify, fault
 from connectors.graph.links import API_VERSION, Links
 from connectors.graph.network import Network
 from connectors.graph.retry import (
@@ -278,7 +278,7 @@ class GraphClient:
                     response.close()  # the next attempt gets a new connection
                     raise
         except aiohttp.ClientConnectorCertificateError:
-            raise fault("untrusted_certificate") from None
+            raise fault(UNTRUSTED) from None
         except (aiohttp.ClientHttpProxyError, aiohttp.ClientProxyConnectionError):
             raise fault("proxy_failed") from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):

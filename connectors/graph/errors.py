@@ -81,6 +81,7 @@ UNKNOWN_404_RETRIES = 2
 DAMAGED_ITEM_RETRIES = 1
 CONFLICT_RETRIES = 1
 
+UNTRUSTED = "untrusted_certificate"
 CLAIMS_CHALLENGE = "insufficient_claims"  # said by the header WWW-Authenticate, not by the body
 
 TABLE: tuple[Row, ...] = (
@@ -196,7 +197,7 @@ NETWORK_FAULTS: Mapping[str, Row] = {
     "connection_broken": Row(None, "connection_broken", RETRY, End.NETWORK),
     "proxy_failed": Row(None, "proxy_failed", RETRY, End.NETWORK),
     "timed_out": Row(None, "timed_out", SMALLER_PAGE, End.TIMEOUT),
-    "untrusted_certificate": Row(None, "untrusted_certificate", GIVE_UP, End.REFUSED),
+    UNTRUSTED: Row(None, UNTRUSTED, GIVE_UP, End.REFUSED),
 }
 ANSWER_FAULTS: Mapping[str, Row] = {
     "malformed_json": Row(200, "malformed_json", RETRY, End.BAD_ANSWER),
@@ -300,7 +301,8 @@ def outcome(refusal: Refusal, *, roles: tuple[str, ...] = ()) -> ExportError:
             return DatasetDenied(needs=refusal.roles or roles, **facts)
         case End.REFUSED:
             what, remedy = _REFUSED.get(refusal.code.lower(), _REFUSED[""])
-            return SourceRefused(what, remedy=remedy, code=refusal.code)
+            reason = FailReason.NETWORK if refusal.code == UNTRUSTED else FailReason.PERMISSION
+            return SourceRefused(what, remedy=remedy, code=refusal.code, reason=reason)
         case end:
             return UnitFailed(_FAIL_REASONS[end], **facts)
 
@@ -337,7 +339,7 @@ _REFUSED: Mapping[str, tuple[str, str]] = {
         "Microsoft Graph refuses the application although its token is new",
         "Look in Entra whether the application is disabled or risky, or kept out by Conditional Access",
     ),
-    "untrusted_certificate": (
+    UNTRUSTED: (
         "The TLS certificate of Microsoft Graph, or of a proxy in between, is not trusted",
         "Name the proxy's certificate authority in tenant.ca_file",
     ),

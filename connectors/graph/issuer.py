@@ -31,7 +31,7 @@ from connectors.graph.credentials import (
     managed_identity_client,
 )
 from connectors.graph.network import Network, TokenSession
-from pipeline.errors import SourceRefused
+from pipeline.errors import FailReason, SourceRefused
 
 CONNECT_S = 10.0
 READ_S = 30.0
@@ -110,13 +110,14 @@ class MsalIssuer:
         except SourceRefused as no_assertion:
             raise NotIssued(no_assertion) from None
         except (requests.RequestException, MsalServiceError):
-            raise self._unavailable("token_service_unavailable") from None
+            raise self._unavailable("token_service_unavailable", FailReason.NETWORK) from None
         except ValueError as error:
             if isinstance(error, json.JSONDecodeError) or isinstance(error.__context__, json.JSONDecodeError):
-                raise self._unavailable(NONSENSE) from None  # cut off on the way, or a web page of some proxy
+                # Cut off on the way, or a web page of some proxy.
+                raise self._unavailable(NONSENSE, FailReason.BAD_ANSWER) from None
             raise self._no_authority(error) from None  # MSAL's constructor: no discovery document
         except (RuntimeError, LookupError, TypeError, AttributeError):  # how MSAL stumbles over a redirect, a list
-            raise self._unavailable(NONSENSE) from None
+            raise self._unavailable(NONSENSE, FailReason.BAD_ANSWER) from None
         finally:
             if self._session is not None:
                 self._session.close()  # its connections would idle for an hour; the session itself stays usable
@@ -161,13 +162,13 @@ class MsalIssuer:
         refusal, patience_s = refused(code, error=_word(answer.get("error")))
         status = self._session.last_status if self._session else None
         if status == 429 and patience_s == 0:
-            return self._unavailable("token_service_throttles")
+            return self._unavailable("token_service_throttles", FailReason.THROTTLED)
         return NotIssued(refusal, pause_s=max(REPLAYED_400_S, self._replay_s()), patience_s=patience_s)
 
     def _no_authority(self, error: ValueError) -> NotIssued:
         status = self._session.last_status if self._session else None
         if status is not None and (status >= 500 or status == 429):
-            return self._unavailable("authority_unavailable")
+            return self._unavailable("authority_unavailable", FailReason.SERVICE_ERROR)
         codes = codes_in(str(error))
         if codes:
             return NotIssued(refused(codes[0])[0])
@@ -179,11 +180,12 @@ class MsalIssuer:
             )
         )
 
-    def _unavailable(self, code: str) -> NotIssued:
+    def _unavailable(self, code: str, reason: FailReason) -> NotIssued:
         refusal = SourceRefused(
             "The token service cannot be reached or does not answer",
             remedy="Check the network, the proxy and tenant.ca_file; a passing fault needs nothing but time",
             code=code,
+            reason=reason,
         )
         return NotIssued(refusal, pause_s=self._replay_s(), patience_s=SERVICE_PATIENCE_S)
 

@@ -12,7 +12,7 @@ from hashlib import blake2b
 import msgspec
 
 from pipeline.equipment import Identity
-from pipeline.errors import ConfigurationError, ExportError, SourceRefused, StoreRefused, StoreUnavailable
+from pipeline.errors import ConfigurationError, ExportError, FailReason, SourceRefused, StoreRefused, StoreUnavailable
 from pipeline.field_counts import FieldCounts
 from pipeline.journal import DoneUnit
 from pipeline.model import RunKind, Unit
@@ -89,6 +89,7 @@ class Failure(msgspec.Struct, tag=True, frozen=True):
     texts: tuple[str, ...] = ()
     remedy: str = ""
     code: str = ""
+    reason: str = ""
 
 
 class RowlessUnits(msgspec.Struct):
@@ -167,7 +168,7 @@ def failure_of(error: BaseException) -> Failure:
         case ConfigurationError():
             return Failure("ConfigurationError", error.faults)
         case SourceRefused():
-            return Failure("SourceRefused", (error.what,), error.remedy, error.code or "")
+            return Failure("SourceRefused", (error.what,), error.remedy, error.code or "", error.reason)
         case StoreRefused() | StoreUnavailable():
             return Failure(type(error).__name__, (str(error),))
         case BaseExceptionGroup():
@@ -192,4 +193,9 @@ def raise_failure(failure: Failure) -> None:
 
 
 def refusal_of(failure: Failure) -> SourceRefused:
-    return SourceRefused(failure.texts[0], remedy=failure.remedy, code=failure.code or None)
+    return SourceRefused(
+        failure.texts[0],
+        remedy=failure.remedy,
+        code=failure.code or None,
+        reason=FailReason(failure.reason or FailReason.PERMISSION),
+    )

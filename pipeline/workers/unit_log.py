@@ -54,9 +54,8 @@ class UnitLog:
         )
 
     def denied(self, datasets: Iterable[str], error: SourceRefused | UnitFailed) -> None:
-        reason = error.reason if isinstance(error, UnitFailed) else FailReason.PERMISSION
         for dataset in datasets:
-            self._tally.deny(dataset, reason)
+            self._tally.deny(dataset, error.reason)
             if isinstance(error, SourceRefused):
                 self.refused[dataset] = failure_of(error)
 

@@ -28,6 +28,7 @@ from connectors.graph.credentials import (
 )
 from connectors.graph.issuer import MsalIssuer, NotIssued
 from connectors.graph.network import Network
+from pipeline.errors import FailReason
 from tests.https_server import Asked, Served, Told, served
 
 TENANT = "11111111-2222-3333-4444-555555555555"
@@ -232,6 +233,7 @@ def test_nobody_listening_is_waited_for(tmp_path: Path) -> None:
     with pytest.raises(NotIssued) as refused:
         _issuer(server, ClientSecret("s")).issue()
     assert refused.value.refusal.code == "token_service_unavailable"
+    assert refused.value.refusal.reason is FailReason.NETWORK
     assert refused.value.patience_s == 600
 
 

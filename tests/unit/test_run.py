@@ -13,6 +13,7 @@ from pipeline.errors import (
     FailReason,
     LeaseHeld,
     SkipReason,
+    SourceRefused,
     StoreUnavailable,
     UnitFailed,
     UnitSkipped,
@@ -294,3 +295,17 @@ async def test_status_tells_a_run_that_is_at_work_from_one_that_was_interrupted(
     await export(harness.equip(hook=look), RUN)
 
     assert shown[:2] == ["run until 00:01:30", ""]
+
+
+async def test_a_dataset_without_a_token_says_why() -> None:
+    """A token service that is out of reach is no missing permission."""
+    tenant = SmallTenant.with_mail(users=2, messages=3)
+    refusal = SourceRefused("No token", remedy="Wait", reason=FailReason.NETWORK)
+    tenant.errors |= {(user, "mail_messages"): refusal for user in tenant.users}
+
+    manifest = await run_once(Harness(tenant))
+
+    assert [(each.principal, each.dataset, each.reason) for each in manifest.failed] == [
+        (None, "mail_messages", FailReason.NETWORK)
+    ]
+    assert manifest.status == "partial"

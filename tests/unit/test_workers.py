@@ -9,14 +9,22 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from pipeline.errors import ConfigurationError, EngineLost, FailReason, SkipReason, UnitFailed, UnitSkipped
+from pipeline.errors import (
+    ConfigurationError,
+    EngineLost,
+    FailReason,
+    SkipReason,
+    SourceRefused,
+    UnitFailed,
+    UnitSkipped,
+)
 from pipeline.manifest import Manifest
 from pipeline.model import RunKind
 from pipeline.ports import Fence
 from pipeline.progress import Progress, Settled, Usage
 from pipeline.run import Outcome, Request, export
 from pipeline.workers.coordinator import Coordinator
-from pipeline.workers.messages import Done, Grant, Heartbeat, Task, failure_of
+from pipeline.workers.messages import Done, Grant, Heartbeat, Task, failure_of, refusal_of
 from pipeline.workers.worker import Worker
 from tests.harness import NOW, Harness, SmallTenant, Unthrottled
 from tests.virtual_time import now_s, virtual_time
@@ -290,3 +298,10 @@ async def test_workers_make_room_for_a_backfill_like_one_process() -> None:
 
     assert seen == [False, True]
     assert {grant.part for _, grant in engine.grants} == {0.5}
+
+
+def test_a_refusal_keeps_its_reason_between_machines() -> None:
+    """What a worker was refused for is what the manifest says."""
+    refusal = SourceRefused("No token", remedy="Wait", code="gone", reason=FailReason.NETWORK)
+    told = refusal_of(failure_of(refusal))
+    assert (str(told), told.code, told.reason) == (str(refusal), "gone", FailReason.NETWORK)
