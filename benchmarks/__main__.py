@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from benchmarks import contenders, end_to_end, guard, nightly, page, regression, sanitize, size
+from benchmarks import contenders, end_to_end, guard, nightly, page, regression, sanitize, size, state
 from benchmarks.measuring import ROOT
 from benchmarks.results import Answer, results
 
@@ -21,6 +21,7 @@ QUESTIONS: Mapping[str, Callable[..., Answer]] = {
     "end_to_end": end_to_end.measure,
     "contenders": contenders.measure,
     "size": size.measure,
+    "state": state.measure,
     "nightly": nightly.measure,
     "sanitize": sanitize.measure,
     "guard": guard.measure,

@@ -31,7 +31,7 @@ Keys of an open run, below `open/<kind>/<run_id>/`:
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -43,7 +43,9 @@ from pipeline.field_counts import FieldCounts
 from pipeline.kept import damaged, understood
 from pipeline.lease import Lease
 from pipeline.model import RunKind, Window
-from pipeline.ports import Destination, PartSummary, StateStore, Upload
+from pipeline.ports import Destination, PartSummary, StateStore, Upload, Versioned
+
+PARTS_READ_AT_ONCE = 8  # each with its outcome: as many calls as a bucket has threads
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,13 +193,20 @@ class Journal:
         self._lease.check()
         prefix = f"{self._root}/journal/"
         keys = set(await self._state.keys(prefix))
-        for key in sorted(key for key in keys if key.endswith(".json")):
-            found = await self._state.read(key)
-            if found is None:
-                continue
-            entry = understood(key, found.data, Entry)
-            self.entries.append(await self._settle(entry, keys, destination, empty))
+        for batch in _batches(sorted(key for key in keys if key.endswith(".json"))):
+            outcomes = [f"{key.removesuffix('.json')}.outcome" for key in batch]
+            read = await self._read_all([*batch, *keys.intersection(outcomes)])
+            for key in batch:
+                found = read[key]
+                if found is not None:
+                    entry = understood(key, found.data, Entry)
+                    self.entries.append(await self._settle(entry, keys, read, destination, empty))
         await self.give_up_uploads(destination)
+
+    async def _read_all(self, keys: Iterable[str]) -> dict[str, Versioned | None]:
+        """Objects by key, asked for at once: a night has thousands of parts, a bucket takes its time for each."""
+        wanted = list(keys)
+        return dict(zip(wanted, await asyncio.gather(*map(self._state.read, wanted)), strict=True))
 
     async def give_up_uploads(self, destination: Destination) -> None:
         """Abort what earlier processes began and did not end.
@@ -216,10 +225,17 @@ class Journal:
             await upload.abort()
             await self._state.delete(key)
 
-    async def _settle(self, entry: Entry, keys: set[str], destination: Destination, empty: EmptyPart) -> Entry:
+    async def _settle(
+        self,
+        entry: Entry,
+        keys: set[str],
+        read: Mapping[str, Versioned | None],
+        destination: Destination,
+        empty: EmptyPart,
+    ) -> Entry:
         key = self._key(entry)
         if f"{key}.outcome" in keys:
-            found = await self._state.read(f"{key}.outcome")
+            found = read[f"{key}.outcome"]
             if found is None:
                 raise LeaseLost("another run finished this one")
             outcome = found.data
@@ -423,3 +439,8 @@ def _hollow(entry: Entry, fence: _Fence) -> Entry:
         entry, rows=0, bytes=fence.bytes, sha256=fence.sha256, min_time=None, max_time=None,
         units=(), rejected={}, fields=FieldCounts(), days={},
     )  # fmt: skip
+
+
+def _batches(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for first in range(0, len(keys), PARTS_READ_AT_ONCE):
+        yield keys[first : first + PARTS_READ_AT_ONCE]

@@ -1,5 +1,6 @@
 """The run over a small tenant in memory: what it writes, how it goes on, what it leaves out and why."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +21,7 @@ from pipeline.errors import (
 )
 from pipeline.exits import Exit, exit_of_outcomes
 from pipeline.history import summarise
+from pipeline.journal import PARTS_READ_AT_ONCE
 from pipeline.lease import hold
 from pipeline.manifest import Manifest, decode_manifest
 from pipeline.model import RunKind
@@ -309,3 +311,30 @@ async def test_a_dataset_without_a_token_says_why() -> None:
         (None, "mail_messages", FailReason.NETWORK)
     ]
     assert manifest.status == "partial"
+
+
+async def test_the_parts_of_an_interrupted_run_are_read_several_at_a_time() -> None:
+    """A bucket answers slowly and a night has thousands of them; never more at once than it has threads."""
+    harness = Harness(SmallTenant.with_mail(users=6, messages=5), part_size_bytes=1)
+
+    async def fail_at_the_end(step: Step) -> None:
+        if step.key.startswith("_manifests/"):
+            raise StoreUnavailable("gone")
+
+    with pytest.raises(ExceptionGroup):
+        await export(harness.equip(hook=fail_at_the_end), RUN)
+    for key in [key for key in harness.state_bucket.objects if "/seal-" in key]:
+        del harness.state_bucket.objects[key]  # as if it had died before it was decided
+    at_once, most = 0, 0
+
+    async def watch(step: Step) -> None:
+        nonlocal at_once, most
+        if step.action == "read" and "/journal/" in step.key:
+            at_once += 1 if step.when == "before" else -1
+            most = max(most, at_once)
+            await asyncio.sleep(0)
+
+    (outcome,) = await export(harness.equip(hook=watch), RUN)
+    assert outcome.manifest is not None
+    assert outcome.manifest.datasets["mail_messages"].rows == 30
+    assert most == 2 * PARTS_READ_AT_ONCE
