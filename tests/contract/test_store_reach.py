@@ -1,0 +1,80 @@
+"""How the buckets are reached: through the proxy of the settings, in their region, with what credentials are around."""
+
+from pathlib import Path
+
+import pytest
+
+from config.locations import Location
+from config.model import Storage
+from pipeline.errors import StoreRefused
+from sinks.stores.registry import open_state
+from tests.https_server import Asked, Told, served
+
+WEB_IDENTITY = """<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
+<AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>ASIAPOD</AccessKeyId>
+<SecretAccessKey>secret</SecretAccessKey><SessionToken>of-the-pod</SessionToken>
+<Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult>
+</AssumeRoleWithWebIdentityResponse>"""
+
+
+def denied(_asked: Asked) -> Told:
+    return Told(403, "<Error><Code>AccessDenied</Code></Error>", {"Content-Type": "application/xml"})
+
+
+async def read_something(scheme: str, storage: Storage) -> None:
+    """Ask for one object; whoever answers denies it."""
+    state = open_state(Location(scheme, "bucket", ""), storage)  # type: ignore[arg-type]  # one of the schemes
+    with pytest.raises(StoreRefused, match="denies access"):
+        await state.read("k")
+    await state.close()
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing is around but keys in the environment."""
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENV")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+async def test_the_proxy_of_the_settings_is_used(scheme: str, tmp_path: Path) -> None:
+    """The request for a host that does not exist arrives at the proxy."""
+    with served(denied, folder=tmp_path, tls=False) as proxy:
+        storage = Storage(endpoint_url="http://bucket.example.test", region="eu-north-1", proxy=proxy.url)
+        await read_something(scheme, storage)
+        assert proxy.asked
+        assert {asked.headers["host"] for asked in proxy.asked} == {"bucket.example.test"}
+
+
+@pytest.mark.usefixtures("keys")
+async def test_the_region_of_the_settings_is_signed_for(tmp_path: Path) -> None:
+    """A bucket elsewhere refuses what is signed for the region of the machine."""
+    with served(denied, folder=tmp_path, tls=False) as bucket:
+        await read_something("s3", Storage(endpoint_url=bucket.url, region="eu-north-1"))
+        assert "/eu-north-1/s3/aws4_request" in bucket.asked[0].headers["authorization"]
+
+
+@pytest.mark.usefixtures("keys")
+async def test_a_pods_web_identity_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a service account of Kubernetes is given: a token in a file, and a role that it opens."""
+
+    def answer(asked: Asked) -> Told:
+        if asked.form.get("Action") == "AssumeRoleWithWebIdentity":
+            assert asked.form["WebIdentityToken"] == "token of the pod"
+            return Told(200, WEB_IDENTITY, {"Content-Type": "text/xml"})
+        return denied(asked)
+
+    (tmp_path / "token").write_text("token of the pod")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/export")
+    with served(answer, folder=tmp_path, tls=False) as cloud:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", cloud.url)
+        await read_something("s3", Storage(endpoint_url=cloud.url, region="eu-north-1"))
+        assert cloud.asked[-1].headers["x-amz-security-token"] == "of-the-pod"
+        assert "ASIAPOD" in cloud.asked[-1].headers["authorization"]
