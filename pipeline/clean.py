@@ -2,7 +2,8 @@
 
     open/<kind>/<run id>/…      of a run that is not the open one: late writes of a process that slept
     fields/<run id>.json        of a run that is neither open nor in the history: the same; so is facts/
-    watermarks/<fingerprint>    of a salt that neither the settings nor any run of the last weeks had
+    watermarks/<fingerprint>,
+    owed/<fingerprint>          of a salt that neither the settings nor any run of the last weeks had
     _probe/…                    what a process left that died while it tried its rights
 
 Everything else stays: the history, the open run of each kind with all its entries, the watermarks in use. Leases stay
@@ -52,7 +53,8 @@ async def unreferenced(state: StateStore, *, salt_fingerprint: str, now: datetim
         garbage += [key for key in await state.keys(side_files) if _id_of(key) not in known_ids]
     salts = {salt_fingerprint} | {record.salt_fingerprint for record in records if record is not None}
     salts |= await _recent_salts(state, sealed_ids, since=now - SALTS_KEPT_FOR)
-    garbage += [key for key in await state.keys("watermarks/") if key.removeprefix("watermarks/") not in salts]
+    for prefix in ("watermarks/", "owed/"):
+        garbage += [key for key in await state.keys(prefix) if key.removeprefix(prefix) not in salts]
     return garbage
 
 

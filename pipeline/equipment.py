@@ -11,6 +11,7 @@ from pipeline.field_counts import FieldCounts
 from pipeline.journal import EmptyPart, Entry
 from pipeline.memory import Memory
 from pipeline.model import Page, Principal, Unit
+from pipeline.owed import Owed
 from pipeline.parts import PartAssembler, PartEncoder, PartLedger, publish_as_it_is
 from pipeline.ports import Blocking, Clock, Connector, Destination, Learner, SharedThrottle, Source, StateStore
 from pipeline.progress import Progress
@@ -89,6 +90,10 @@ class Equipment:
     @property
     def watermarks(self) -> Watermarks:
         return Watermarks(self.state, self.vault, salt_fingerprint=self.identity.salt_fingerprint)
+
+    @property
+    def owed(self) -> Owed:
+        return Owed(self.state, self.vault, salt_fingerprint=self.identity.salt_fingerprint)
 
     def unit_reader(self, *, run_id: str, see: Callable[[Unit, Page], None] = lambda _unit, _page: None) -> UnitReader:
         """A reader of units; `see` is shown every raw page."""

@@ -20,13 +20,23 @@ from pipeline.lease import Lease
 from pipeline.lessons import Lessons
 from pipeline.loop_lag import LoopLag
 from pipeline.manifest import Manifest
-from pipeline.model import Principal, RunKind, Unit
+from pipeline.model import Principal, RunKind, Unit, Window
 from pipeline.outcomes import OutcomeReport
 from pipeline.parts import UnitResult
 from pipeline.plan import BEGINNING, window_end
+from pipeline.ports import Owing
 from pipeline.process import resident_bytes
+from pipeline.reach import Bounds, RunReach
 from pipeline.scheduler import Scheduler
-from pipeline.seal import build_manifest, days_of, field_counts, finish_seal, next_watermarks, record_seal
+from pipeline.seal import (
+    build_manifest,
+    days_of,
+    field_counts,
+    finish_seal,
+    finished_windows,
+    next_watermarks,
+    record_seal,
+)
 from pipeline.survey import Survey
 from pipeline.tally import Tally
 from pipeline.telemetry import Event, run_facts, usage_facts
@@ -139,8 +149,14 @@ class Execution:
         self._begin_stage("sealing")
         known = await self._equipment.watermarks.load()
         manifest = self._manifest()
-        advances = self._advances(known, given_up=await self._given_up(manifest))
-        await self._record_seal(manifest, advances, attempt=self._chronicle.attempt())
+        advances: Mapping[Key, datetime] = {}
+        owed = b""
+        if self._record.kind is RunKind.RUN:
+            given_up = await self._given_up(manifest)
+            done, bounds = finished_windows(self._journal, self._assembler, given_up=given_up), self._bounds()
+            advances = next_watermarks(done, known, bounds)
+            owed = await self._owed(manifest, done, known, bounds)
+        await self._record_seal(manifest, advances, owed=owed, attempt=self._chronicle.attempt())
         sealed = await self._finish_seal()
         if sealed.status == "complete":
             equipment.progress.last_success = sealed.finished_at
@@ -154,7 +170,12 @@ class Execution:
         return sealed
 
     async def _record_seal(
-        self, manifest: Manifest, advances: Mapping[Key, datetime], *, attempt: Attempt | None = None
+        self,
+        manifest: Manifest,
+        advances: Mapping[Key, datetime],
+        *,
+        owed: bytes = b"",
+        attempt: Attempt | None = None,
     ) -> None:
         run_id, journal = self._record.run_id, self._journal
         attempts = [*await earlier_attempts(recall=journal.recall), *([] if attempt is None else [attempt])]
@@ -165,6 +186,7 @@ class Execution:
             advances,
             fields=self._equipment.fields_file(run_id, field_counts(journal, self._assembler)),
             facts=encode_facts(gather_facts(run_id, attempts, days_of(journal))),
+            owed=owed,
         )
 
     def _manifest(self, *, abandoned: bool = False) -> Manifest:
@@ -184,29 +206,32 @@ class Execution:
             return ()
         return await incomplete_in_a_row(self._equipment.state, runs=TRIES_OF_A_DIFFERENCE - 1)
 
-    def _advances(self, known: Mapping[Key, datetime], *, given_up: Collection[Key]) -> dict[Key, datetime]:
-        if self._record.kind is RunKind.BACKFILL:
-            return {}
-        sources = self._equipment.sources
-        ends = {
-            source.dataset: window_end(source, until=self._record.until, now=self._now)
-            for source in sources.values()
-            if source.windowed
-        }
+    def _bounds(self) -> Bounds:
+        windowed = [source for source in self._equipment.sources.values() if source.windowed]
+        ends = {source.dataset: window_end(source, until=self._record.until, now=self._now) for source in windowed}
         lookback = self._equipment.limits.initial_lookback
-        overlaps = {source.dataset: source.overlap for source in sources.values()}
-        origins = {
-            dataset: BEGINNING if sources[dataset].from_beginning else end - lookback for dataset, end in ends.items()
-        }
-        return next_watermarks(
-            self._journal,
-            self._assembler,
-            known,
-            origins=origins,
-            overlaps=overlaps,
+        return Bounds(
+            origins={
+                source.dataset: BEGINNING if source.from_beginning else ends[source.dataset] - lookback
+                for source in windowed
+            },
+            overlaps={source.dataset: source.overlap for source in windowed},
             ends=ends,
-            given_up=given_up,
         )
+
+    async def _owed(
+        self, manifest: Manifest, done: Mapping[Key, list[Window]], known: Mapping[Key, datetime], bounds: Bounds
+    ) -> bytes:
+        """What connectors owe from now on; that of others stays as it is."""
+        equipment = self._equipment
+        reach = RunReach(done=done, known=known, bounds=bounds, failed=manifest.failed, pseudonym=equipment.pseudonym)
+        owed = await equipment.owed.load()
+        for connector in equipment.connectors:
+            if isinstance(connector, Owing):
+                owes = await connector.owed(reach)
+                owed = {name: left for name, left in owed.items() if name != connector.name}
+                owed |= {} if owes is None else {connector.name: owes}
+        return await equipment.owed.replacement(owed, at=self._record.started_at)
 
     async def _finish_seal(self) -> Manifest:
         equipment = self._equipment
@@ -218,6 +243,7 @@ class Execution:
             self._lease,
             vault=equipment.vault,
             watermarks=equipment.watermarks,
+            owed=equipment.owed,
         )
 
     async def _close_aged_parts(self, *, until: asyncio.Event) -> None:
@@ -238,7 +264,7 @@ class Execution:
         await self._survey.settle_scope(recall=self._journal.recall, remember=self._journal.remember)
         await self._survey.read_directory(done={dataset for dataset, _ in self._journal.done()}, take=self._take)
         self._begin_stage("learning who reads what")
-        await self._survey.prepare_connectors(recall=self._journal.recall, remember=self._journal.remember)
+        await self._prepare_connectors()
         self._begin_stage("reading")
         known = await self._equipment.watermarks.load()
         later = self._lessons.later
@@ -247,6 +273,14 @@ class Execution:
             return complete
         self._begin_stage("reading what others led to")
         return await self._read_planned(known, chosen=self._lessons.concern)
+
+    async def _prepare_connectors(self) -> None:
+        """What a `run` owes is kept with what it learns, for workers and for an attempt that goes on with it."""
+        owed = await self._equipment.owed.load() if self._record.kind is RunKind.RUN else {}
+        recall, remember = self._journal.recall, self._journal.remember
+        await self._survey.prepare_connectors(recall=recall, remember=remember, owed=owed)
+        if owed:
+            await self._lessons.keep(remember)
 
     def _begin_stage(self, name: str) -> None:
         self._equipment.progress.stage = name

@@ -19,9 +19,15 @@ def window_end(source: Source, *, until: datetime, now: datetime) -> datetime:
 
 
 def dataset_window(
-    source: Source, record: RunRecord, *, watermark: datetime | None, now: datetime, lookback: timedelta
+    source: Source,
+    record: RunRecord,
+    *,
+    watermark: datetime | None,
+    now: datetime,
+    lookback: timedelta,
+    owed_since: datetime | None = None,
 ) -> Window | None:
-    """The window of one principal's dataset; None where nothing is due."""
+    """The window of one principal's dataset; None where nothing is due. A `run` reads what is owed as well."""
     end = window_end(source, until=record.until, now=now)
     if source.from_beginning and (watermark is None or record.kind is RunKind.BACKFILL):
         start = BEGINNING
@@ -32,6 +38,7 @@ def dataset_window(
     else:
         start = watermark - source.overlap
     if record.kind is RunKind.RUN:
+        start = min(start, owed_since or start)
         end += source.ahead
     return Window(start, end) if start < end else None
 

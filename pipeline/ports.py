@@ -209,6 +209,8 @@ class Preparation:
     """Which datasets cannot be read at all, and why."""
     principals: Sequence[Principal] = ()
     """Whose data there is besides that of users and groups: the teams."""
+    since: Mapping[tuple[str, Principal], datetime] = field(default_factory=dict, repr=False)
+    """From when on windows of `run` have to reach at least, by dataset and principal, because of what is owed."""
 
 
 class Connector(Protocol):
@@ -231,6 +233,34 @@ class Glimpsing(Protocol):
 
     async def glimpse(self, users: Sequence[Principal]) -> Preparation:
         """What can be learnt with a request for every few principals; afterwards its sources can be sampled."""
+        ...
+
+
+class Reach(Protocol):
+    """How far a run has read."""
+
+    def unread_from(self, dataset: str, principal: Principal, *, since: datetime | None = None) -> datetime | None:
+        """From when on a windowed dataset was not read up to the run's end; None: it was.
+
+        Looked at from `since` on, or from where the principal's window was due to begin.
+        """
+        ...
+
+    def has_failed(self, dataset: str, principal: Principal) -> bool:
+        """Whether the principal's dataset failed, alone or with all others; a missing permission does not count."""
+        ...
+
+
+@runtime_checkable
+class Owing(Protocol):
+    """A connector (or a part of one) whose failed units are not made good by their principals' watermarks alone."""
+
+    def remind(self, owed: bytes) -> None:
+        """Of what the run before left owing; called before `prepare`, by `run` only."""
+        ...
+
+    async def owed(self, reach: Reach) -> bytes | None:
+        """What is owed now that a run has read so far: of what it was reminded of, and since. None: nothing."""
         ...
 
 

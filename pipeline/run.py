@@ -159,13 +159,15 @@ async def _take_up(
         await journal.close()
         return Outcome(record.run_id, finished)
     if is_decided:
+        is_same_salt = record.salt_fingerprint == wanted.salt_fingerprint
         manifest = await finish_seal(
             journal,
             equipment.state,
             equipment.destination,
             lease,
             vault=equipment.vault,
-            watermarks=equipment.watermarks if record.salt_fingerprint == wanted.salt_fingerprint else None,
+            watermarks=equipment.watermarks if is_same_salt else None,
+            owed=equipment.owed if is_same_salt else None,
         )
         equipment.log.info(Event.MANIFEST_REPLAYED, run_id=record.run_id)
         return Outcome(record.run_id, manifest)

@@ -1,4 +1,4 @@
-"""Seals a run: manifest, then watermarks, then the open run is forgotten.
+"""Seals a run: manifest, then what is owed, then watermarks, then the open run is forgotten.
 
 Every step is create-only or idempotent and happens in this order, so a seal that was interrupted is taken up again
 from the recorded manifest: the recorded bytes are what is published, whatever the next process would compute.
@@ -6,7 +6,7 @@ from the recorded manifest: the recorded bytes are what is published, whatever t
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
@@ -30,9 +30,11 @@ from pipeline.manifest import (
     manifest_path,
 )
 from pipeline.model import MICROSECOND, Window, covered_until
+from pipeline.owed import Owed
 from pipeline.parts import PartAssembler
 from pipeline.plan import BEGINNING
 from pipeline.ports import Destination, StateStore
+from pipeline.reach import Bounds
 from pipeline.tally import Tally
 from pipeline.watermarks import Key, Vault, Watermarks
 
@@ -44,6 +46,7 @@ class _Decision(msgspec.Struct, frozen=True):
     fields: bytes
     watermarks: bytes  # how far they move, encrypted
     facts: bytes = b""  # none where an older version decided
+    owed: bytes = b""  # what is owed from now on, encrypted; none where that stays as it was
 
 
 def build_manifest(
@@ -154,36 +157,39 @@ def _completeness(units: Iterable[DoneUnit], *, rows: int) -> Completeness:
     return line if line.expected is not None else Completeness(exported=rows)
 
 
-def next_watermarks(
-    journal: Journal,
-    assembler: PartAssembler,
-    known: Mapping[Key, datetime],
-    *,
-    origins: Mapping[str, datetime],
-    overlaps: Mapping[str, timedelta],
-    ends: Mapping[str, datetime],
-    given_up: Collection[Key] = (),
-) -> dict[Key, datetime]:
-    """How far each principal's datasets are exported now: as far as its finished windows reach without a gap.
+def finished_windows(
+    journal: Journal, assembler: PartAssembler, *, given_up: Collection[Key] = ()
+) -> dict[Key, list[Window]]:
+    """The windows that were read, of everybody of whom any was.
 
     A window of which something may be missing is not finished, so the next run reads it again, unless its principal's
-    dataset is `given_up`. Without a watermark a principal's windows begin at the dataset's origin, and so do those of
-    the next run if the oldest is not finished; otherwise they begin an overlap before the watermark. `ends` bounds the
-    watermarks of each dataset; what lies beyond (planned events) is read again anyway.
+    dataset is `given_up`.
     """
     windows: dict[Key, list[Window]] = {}
     for dataset, unit in _done(journal, assembler):
-        if unit.window is not None and dataset in ends:
+        if unit.window is not None:
             key = (dataset, unit.principal)
             finished = windows.setdefault(key, [])
             if not unit.unexplained or key in given_up:
                 finished.append(unit.window)
+    return windows
+
+
+def next_watermarks(
+    windows: Mapping[Key, list[Window]], known: Mapping[Key, datetime], bounds: Bounds
+) -> dict[Key, datetime]:
+    """How far each principal's datasets are exported now: as far as its finished windows reach without a gap.
+
+    Without a watermark a principal's windows begin at the dataset's origin, and so do those of the next run if the
+    oldest is not finished; otherwise they begin an overlap before the watermark. What lies beyond the end of a dataset
+    (planned events) is read again anyway, and moves no watermark.
+    """
     advances = {}
     for key, done in windows.items():
-        dataset = key[0]
-        due = known[key] - overlaps[dataset] if key in known else origins[dataset]
-        begun = min([due, *(window.start for window in done)])
-        reached = min(covered_until(begun, done), ends[dataset])
+        if key[0] not in bounds.ends:
+            continue  # its dataset is no longer read
+        begun = min([bounds.due(key, known), *(window.start for window in done)])
+        reached = min(covered_until(begun, done), bounds.ends[key[0]])
         if key not in known or reached > known[key]:
             advances[key] = reached
     return advances
@@ -215,12 +221,15 @@ async def record_seal(
     *,
     fields: bytes,
     facts: bytes,
+    owed: bytes = b"",
 ) -> None:
     """From here on the run is decided: whatever process comes next publishes exactly this.
 
-    `fields` is the side file that says what became of every field, `facts` the one that says what took time.
+    `fields` is the side file that says what became of every field, `facts` the one that says what took time; `owed` is
+    a `pipeline.owed.Owed.replacement`.
     """
-    await journal.decide(msgspec.json.encode(_Decision(encode_manifest(manifest), fields, vault.seal(advances), facts)))
+    decision = _Decision(encode_manifest(manifest), fields, vault.seal(advances), facts, owed)
+    await journal.decide(msgspec.json.encode(decision))
 
 
 async def finish_seal(
@@ -231,10 +240,12 @@ async def finish_seal(
     *,
     vault: Vault,
     watermarks: Watermarks | None,
+    owed: Owed | None,
 ) -> Manifest:
     """Publish the recorded manifest, move the watermarks, forget the open run. Safe to repeat at any point.
 
-    Without `watermarks` they stay: the run was sealed under another salt, nobody here can name its principals.
+    Without `watermarks` and `owed` they stay: the run was sealed under another salt, nobody here can name its
+    principals. What is owed is written before the watermarks move, or a crash between would lose it.
     """
     decision = msgspec.json.decode(await journal.decision(), type=_Decision)
     manifest = decode_manifest(decision.manifest)
@@ -243,6 +254,8 @@ async def finish_seal(
         await _publish(journal, destination, facts_path(manifest.run_id), decision.facts, lease)
     await _publish(journal, destination, manifest_path(manifest.run_id), decision.manifest, lease)
     lease.check()
+    if owed is not None:
+        await owed.replace(decision.owed)
     if watermarks is not None:
         await watermarks.advance(vault.open(decision.watermarks).items())
     await remember_fields(state, manifest.run_id, decision.fields)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 from pipeline.equipment import Equipment
 from pipeline.errors import ADVICE, FailReason, SkipReason, SourceRefused, UnitFailed, UnitSkipped
@@ -11,7 +12,7 @@ from pipeline.model import Page, Principal, PrincipalKind, Unit, Window
 from pipeline.outcomes import OutcomeReport
 from pipeline.parts import UnitResult
 from pipeline.plan import dataset_window, units_of
-from pipeline.ports import Source
+from pipeline.ports import Owing, Source
 from pipeline.reading import UnitReader
 from pipeline.shared_mailboxes import MAILBOX_DATASETS
 from pipeline.telemetry import Event
@@ -45,7 +46,8 @@ class Survey:
         self._sources = equipment.sources
         self._principals: dict[PrincipalKind, list[Principal]] = {PrincipalKind.TENANT: [equipment.tenant]}
         self._unprepared: dict[tuple[str, Principal], UnitSkipped | UnitFailed] = {}
-        self._windows: dict[tuple[str, datetime | None], Window | None] = {}  # by dataset and watermark
+        self._owed_since: dict[tuple[str, Principal], datetime] = {}
+        self._windows: dict[tuple[str, datetime | None, datetime | None], Window | None] = {}
 
     async def settle_scope(self, *, recall: Recall, remember: Remember) -> None:
         """Decide whose data is read; an interrupted run keeps what it had decided.
@@ -126,20 +128,28 @@ class Survey:
             self._principals.setdefault(principal.kind, []).append(principal)
         return result
 
-    async def prepare_connectors(self, *, recall: Recall, remember: Remember) -> None:
-        """Let each connector learn what its units depend on; an interrupted run keeps what it had learnt."""
+    async def prepare_connectors(
+        self, *, recall: Recall, remember: Remember, owed: Mapping[str, bytes] = MappingProxyType({})
+    ) -> None:
+        """Let each connector learn what its units depend on; an interrupted run keeps what it had learnt.
+
+        `owed`: what the run before left owing, by connector.
+        """
         users = self._principals.get(PrincipalKind.USER, [])
         vault = self._equipment.vault
         await self._settle_mailboxes(users, recall=recall, remember=remember)
         for connector in self._equipment.connectors:
             name = f"prepared-{connector.name}"
             kept = await recall(name)
+            if isinstance(connector, Owing) and connector.name in owed:
+                connector.remind(owed[connector.name])
             try:
                 prepared = await connector.prepare(users, saved=None if kept is None else vault.open_blob(kept))
             except (SourceRefused, UnitFailed) as error:
                 self._report.denied([source.dataset for source in connector.sources], error)
                 continue
             self._unprepared |= prepared.failed
+            self._owed_since |= prepared.since
             for dataset, denial in prepared.denied.items():
                 self._report.denied([dataset], denial)
             for principal in prepared.principals:
@@ -183,7 +193,7 @@ class Survey:
                 if not chosen(source.dataset, principal):
                     continue
                 key = (source.dataset, self._equipment.pseudonym(principal))
-                window = self._window(source, known.get(key))
+                window = self._window(source, principal, known.get(key))
                 if (source.windowed and window is None) or self._is_unprepared(Unit(source.dataset, principal, window)):
                     continue
                 groups.setdefault(principal, []).extend(units_of(source, principal, window, finished.get(key, [])))
@@ -209,11 +219,12 @@ class Survey:
             self._report.failed(unit, error)
         return True
 
-    def _window(self, source: Source, watermark: datetime | None) -> Window | None:
-        """Nearly all principals have one watermark, and share its window."""
+    def _window(self, source: Source, principal: Principal, watermark: datetime | None) -> Window | None:
+        """Nearly all principals have one watermark and owe nothing, and share their window."""
         if not source.windowed:
             return None
-        key = (source.dataset, watermark)
+        owed_since = self._owed_since.get((source.dataset, principal))
+        key = (source.dataset, watermark, owed_since)
         if key not in self._windows:
             self._windows[key] = dataset_window(
                 source,
@@ -221,5 +232,6 @@ class Survey:
                 watermark=watermark,
                 now=self._now,
                 lookback=self._equipment.limits.initial_lookback,
+                owed_since=owed_since,
             )
         return self._windows[key]

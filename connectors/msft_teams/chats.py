@@ -44,6 +44,7 @@ from connectors.graph.sampling import Fill, sample_window
 from connectors.graph.side_by_side import side_by_side
 from connectors.graph.source import MOST_RESTARTS, Collection, GraphSource, Reading
 from connectors.graph.traffic import TEAMS_EXPORT_TRAFFIC, chat_list_traffic, chat_messages_traffic, chat_traffic
+from connectors.msft_teams.chat_debts import ChatDebts
 from connectors.msft_teams.chat_samples import ChatSampler
 from connectors.msft_teams.export_function import ExportFunction
 from connectors.msft_teams.names import NAME, UNKNOWN_MEMBERS
@@ -58,7 +59,7 @@ from pipeline.errors import (
 )
 from pipeline.metering import joined
 from pipeline.model import MICROSECOND, Page, Principal, PrincipalKind, Unit, Window
-from pipeline.ports import Preparation, RequestKind, RowFilter, Sample, Source
+from pipeline.ports import Preparation, Reach, RequestKind, RowFilter, Sample, Source
 
 LISTERS = 16  # users whose chats are listed at the same time; the governor keeps the rate
 LIST_SLOW_AFTER_S = 5.0  # somebody else's list is begun beside one that takes longer: it backs off
@@ -76,6 +77,8 @@ class Chats:
 
     def __init__(self, client: GraphClient, *, select: Select, options: ConnectorOptions) -> None:
         self._rota = Rota()
+        self._debts = ChatDebts()
+        self._lists_all = False
         self._list = GraphSource(_chats(options, expand=""), client)
         expand = PREVIEW if PREVIEW in select["teams_chats"] else ""
         members = MemberReader(client, roles=_chats(options, expand="").roles)
@@ -102,6 +105,7 @@ class Chats:
             roster, failures = await self._listed(users)
             saved = await asyncio.to_thread(roster.to_bytes, failed=failures)
         self._rota.roster = roster
+        self._lists_all = all(failure.skipped for failure in failures.values())
         failed: dict[tuple[str, Principal], UnitSkipped | UnitFailed] = {}
         for user in users:
             if (failure := failures.get(user.id)) is not None:
@@ -111,7 +115,21 @@ class Chats:
             else:
                 continue
             failed |= {(source.dataset, user): error for source in self.sources}
-        return Preparation(saved=saved, failed=failed)
+        return Preparation(saved=saved, failed=failed, since=self._debts.starts(roster))
+
+    def remind(self, owed: bytes) -> None:
+        """Of chats whose readers failed: who reads them now begins where they were left."""
+        self._debts = ChatDebts.from_bytes(owed)
+
+    async def owed(self, reach: Reach) -> bytes | None:
+        """The chats whose readers failed; without a roster nothing was read, and nothing is settled."""
+        debts = self._debts
+        if self._rota.is_known:
+            datasets = [source.dataset for source in self.sources]
+            debts = await asyncio.to_thread(
+                debts.after, self._rota.roster, reach, datasets=datasets, lists_all=self._lists_all
+            )
+        return debts.to_bytes()
 
     async def _listed(self, users: Sequence[Principal]) -> tuple[Roster, Mapping[str, Failure]]:
         builder = RosterBuilder(user.id for user in users)
@@ -138,6 +156,10 @@ class Rota:
 
     def __init__(self) -> None:
         self._roster: Roster | None = None
+
+    @property
+    def is_known(self) -> bool:
+        return self._roster is not None
 
     @property
     def roster(self) -> Roster:

@@ -5,6 +5,7 @@ A missing permission for chats must not cost the channels, so a part that is ref
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 
 import msgspec
 
@@ -12,13 +13,14 @@ from connectors.graph.client import GraphClient
 from connectors.graph.connector import Select
 from connectors.msft_teams.calls import calls
 from connectors.msft_teams.chats import Chats
+from connectors.msft_teams.meeting_links import MeetingLinks
 from connectors.msft_teams.meetings import meeting_links, meetings
 from connectors.msft_teams.names import NAME
 from connectors.msft_teams.teams import Teams
 from connectors.options import ConnectorOptions
 from pipeline.errors import DatasetDenied, FailReason, SourceRefused, UnitFailed, UnitSkipped
 from pipeline.model import Principal
-from pipeline.ports import Connector, Glimpsing, Learner, Preparation, Source
+from pipeline.ports import Connector, Glimpsing, Learner, Owing, Preparation, Reach, Source
 
 
 def connector(client: GraphClient, *, select: Select, options: ConnectorOptions) -> "TeamsConnector":
@@ -31,7 +33,7 @@ def connector(client: GraphClient, *, select: Select, options: ConnectorOptions)
             "calls": calls(client, options=options),
             "meetings": meetings(client, links=links, options=options),
         },
-        learners=(links,),
+        links=links,
     )
 
 
@@ -40,9 +42,10 @@ class TeamsConnector:
 
     name = NAME
 
-    def __init__(self, parts: Mapping[str, Connector], *, learners: Sequence[Learner] = ()) -> None:
+    def __init__(self, parts: Mapping[str, Connector], *, links: MeetingLinks | None = None) -> None:
         self._parts = parts
-        self.learners = learners
+        self.learners: Sequence[Learner] = () if links is None else (links,)
+        self._owing = {name: part for name, part in (*parts.items(), ("links", links)) if isinstance(part, Owing)}
         self.sources: Sequence[Source] = tuple(source for part in parts.values() for source in part.sources)
 
     async def glimpse(self, users: Sequence[Principal]) -> Preparation:
@@ -54,6 +57,18 @@ class TeamsConnector:
                     principals += (await part.glimpse(users)).principals
         return Preparation(principals=principals)
 
+    def remind(self, owed: bytes) -> None:
+        """Remind every part of what it owes."""
+        left = _owed.decode(owed)
+        for name, part in self._owing.items():
+            if name in left:
+                part.remind(left[name])
+
+    async def owed(self, reach: Reach) -> bytes | None:
+        """What the parts owe."""
+        owed = {name: left for name, part in self._owing.items() if (left := await part.owed(reach)) is not None}
+        return msgspec.msgpack.encode(owed) if owed else None
+
     async def prepare(self, users: Sequence[Principal], *, saved: bytes | None) -> Preparation:
         """Prepare every part; one that is refused denies its own datasets, also when an interrupted run goes on."""
         kept = _Saved() if saved is None else _saved.decode(saved)
@@ -61,6 +76,7 @@ class TeamsConnector:
         failed: dict[tuple[str, Principal], UnitSkipped | UnitFailed] = {}
         denied: dict[str, UnitFailed] = {}
         principals: list[Principal] = []
+        since: dict[tuple[str, Principal], datetime] = {}
         for name, part in self._parts.items():
             prepared = await self._prepared(name, part, users, kept)
             if isinstance(prepared, _Refusal):
@@ -68,6 +84,7 @@ class TeamsConnector:
                 denied |= {source.dataset: prepared.error() for source in part.sources}
                 continue
             failed |= prepared.failed
+            since |= prepared.since
             principals += prepared.principals
             if prepared.saved is not None:
                 new.learnt[name] = prepared.saved
@@ -76,6 +93,7 @@ class TeamsConnector:
             failed=failed,
             denied=denied,
             principals=principals,
+            since=since,
         )
 
     @staticmethod
@@ -112,4 +130,5 @@ class _Saved(msgspec.Struct):
     refused: dict[str, _Refusal] = {}
 
 
+_owed = msgspec.msgpack.Decoder(dict[str, bytes])
 _saved = msgspec.msgpack.Decoder(_Saved)

@@ -12,7 +12,7 @@ as keyed digests. One meeting occurs with its link written in several ways: perc
 
 import secrets
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Generic, TypeVar
 from urllib.parse import unquote
@@ -20,12 +20,14 @@ from urllib.parse import unquote
 import msgspec
 
 from pipeline.model import Page, Principal, PrincipalKind, Unit
+from pipeline.ports import Reach
 
 USERS, EVENTS, CHATS, CALLS = "entra_users", "calendar_events", "teams_chats", "teams_call_records"
 _PACKED_LIKE = (  # what nearly every link holds; packing leaves little more than the ids between
     b"https://teams.microsoft.com/l/meetup-join/19%3ameeting_%40thread.v2/0"
     b"?context=%7b%22Tid%22%3a%22-%22%2c%22Oid%22%3a%22-%22%7d"
 )
+MOST_OWED = 200_000  # links that are kept from one run to the next; some 20 MiB
 _SMALL_WINDOW = -9  # raw deflate over 512 bytes: links are short, and a compressor for each has to be cheap
 
 Record = TypeVar("Record")
@@ -67,13 +69,29 @@ class MeetingLinks:
         if not self._unsaved:
             return None
         learnt, self._unsaved = self._unsaved, {}
-        return zlib.compress(msgspec.msgpack.encode(learnt))
+        return _encoded(learnt)
 
     def recall(self, saved: bytes) -> None:
         """Take over what `unsaved` gave."""
-        for organizer, links in msgspec.msgpack.decode(zlib.decompress(saved), type=dict[str, list[str]]).items():
+        for organizer, links in _decoded(saved).items():
             for link in links:
                 self._add(organizer, link)
+
+    def remind(self, owed: bytes) -> None:
+        """Of links to meetings that could not be read; they count as learnt anew."""
+        for organizer, links in _decoded(owed).items():
+            self._unsaved.setdefault(organizer, []).extend(link for link in links if self._add(organizer, link))
+
+    async def owed(self, reach: Reach) -> bytes | None:
+        """The links of organizers any of whose datasets failed, since nothing may point to their meetings again."""
+        owed: dict[str, list[str]] = {}
+        left = MOST_OWED
+        for organizer in self._links:  # those it was reminded of first: others' links may be met again
+            principal = Principal(PrincipalKind.USER, organizer)
+            if left > 0 and any(reach.has_failed(dataset, principal) for dataset in self.serves):
+                owed[organizer] = self.of(organizer)[:left]
+                left -= len(owed[organizer])
+        return _encoded(owed) if owed else None
 
     def _links_on(self, unit: Unit, page: Page) -> Iterator[tuple[str | None, str | None]]:
         """Organizer and link of each record; None where one is not told."""
@@ -105,6 +123,14 @@ class MeetingLinks:
 
     def _digest(self, text: str) -> bytes:
         return blake2b(text.encode(), key=self._key, digest_size=8).digest()
+
+
+def _encoded(links: Mapping[str, Sequence[str]]) -> bytes:
+    return zlib.compress(msgspec.msgpack.encode(links))
+
+
+def _decoded(data: bytes) -> dict[str, list[str]]:
+    return msgspec.msgpack.decode(zlib.decompress(data), type=dict[str, list[str]])
 
 
 def _is_of_teams(link: str) -> bool:

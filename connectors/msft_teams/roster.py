@@ -9,7 +9,7 @@ Two chats with one digest would share a reader; among ten million that is one ch
 import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Annotated
@@ -117,6 +117,23 @@ class Roster:
             self._earliest[place] <= window.end.timestamp()
             and self._latest[place] >= window.start.timestamp() - 1  # it was cut to the second
         )
+
+    @property
+    def users(self) -> Sequence[str]:
+        """Everybody whose chats were to be listed."""
+        return self._users
+
+    def reader_of(self, digest: int) -> str | None:
+        """Who reads the chat of this digest; None where no member listed it."""
+        reader = self._readers[_slot(self._digests, self._readers, digest)]
+        return None if reader == NOBODY else self._users[reader]
+
+    def read_by(self, users: Collection[str]) -> Iterator[tuple[int, str]]:
+        """The digests of all chats that one of the users reads, each with who it is."""
+        places = {place for place in map(self._place, users) if place is not None}
+        for slot, reader in enumerate(self._readers) if places else ():
+            if reader in places:
+                yield self._digests[slot], self._users[reader]
 
     def knows(self, user_id: str) -> bool:
         """Whether the user's chats were listed when the roster was made."""

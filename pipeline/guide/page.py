@@ -87,8 +87,9 @@ dataset is read:
   again whenever their link does. Absence says nothing.
 
 A run that failed to read a mailbox, or left it out, proves nothing about it: the manifest names it under `failed` or
-`skipped`, and the next run starts from that mailbox's own watermark. A record that a run rejected looks as if it were
-gone until a later run can read it. Rows of people who left stay; `current_entra_users` tells who is there.
+`skipped`, and the next run starts from that mailbox's own watermark, or another member reads its chats from where
+it was left. A record that a run rejected looks as if it were gone until a later run can read it. Rows of people who
+left stay; `current_entra_users` tells who is there.
 
 """
 

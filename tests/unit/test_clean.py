@@ -84,6 +84,7 @@ async def test_what_nothing_refers_to_is_removed_and_told() -> None:
         "open/backfill/20200101T000000Z-0000/uploads/0001-00001",
         "open/run/20200101T000000Z-0000/journal/mail_messages-00001.json",
         "open/run/20200101T000000Z-0000/seal-0001",
+        "owed/another-salt",
         "watermarks/another-salt",
     ]
     state = MemoryStore(harness.state_bucket)

@@ -28,6 +28,7 @@ from pipeline.lease import LEASE_LIFETIME
 from pipeline.live import EVERY_CLOUD, EVERY_LOCAL
 from pipeline.memory import SHARES_OF_A_ROW_GROUP, SHARES_OF_A_UNIT
 from pipeline.model import RunKind
+from pipeline.ports import Reach
 from pipeline.reading import DAMAGED
 from pipeline.rules_check import check_rules_file
 from pipeline.run import Request, export
@@ -37,7 +38,7 @@ from pipeline.sanitize.rules import built_in_rules
 from pipeline.workers.coordinator import GRANT, MOST_LOSSES, SKEW, WORKERS_WAIT_S
 from sinks.parquet.encoder import ROW_GROUP_ROWS
 from sinks.stores.memory import Step
-from tests.harness import Harness, SmallTenant
+from tests.harness import Harness, SmallConnector, SmallTenant
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -255,6 +256,16 @@ def test_what_to_add_to_a_rules_file_is_without_faults() -> None:
     assert checked.transforms == 2
 
 
+class Debtor(SmallConnector):
+    """Always owes something."""
+
+    def remind(self, owed: bytes) -> None:
+        """Nothing is read otherwise for it."""
+
+    async def owed(self, reach: Reach) -> bytes | None:
+        return b"something"
+
+
 async def test_the_state_holds_what_the_table_says() -> None:
     """Every key that a run writes, also while it is at work, has a line; and every line has a key."""
     written: set[str] = set()
@@ -264,7 +275,9 @@ async def test_the_state_holds_what_the_table_says() -> None:
             written.add(step.key)
 
     harness = Harness(SmallTenant.with_mail(users=1, messages=1))
-    equipment = replace(harness.equip(hook=note), told_every=timedelta(seconds=1))
+    equipment = harness.equip(hook=note)
+    connectors = [*equipment.connectors, Debtor((), name="debtor")]
+    equipment = replace(equipment, connectors=connectors, told_every=timedelta(seconds=1))
     await export(equipment, Request(kind=RunKind.RUN))
 
     table = text_of("docs/architecture.md").partition("## What the state holds")[2].partition("\n## ")[0]

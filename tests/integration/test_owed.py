@@ -1,0 +1,131 @@
+"""What a failed unit owes is read although nobody's own watermark, and no overlap, leads back to it."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from connectors.emulator import Fault
+from pipeline.errors import StoreUnavailable
+from pipeline.model import RunKind
+from pipeline.ports import StateStore
+from pipeline.run import Request, export
+from tests.integration.conftest import NOW, OpenSite
+from tests.integration.site import Site, thread_token, token
+from tests.integration.test_changing_readers import DAY, SETTLED, exported, group_chat, readable_members, true_messages
+from tests.integration.test_meetings import FEW_CHATS, READERS, exported_reports, true_reports
+
+CHATS: dict[str, object] = {"connectors": {"msft-teams": {}}, "initial_lookback": "11d"}
+
+
+class FullState:
+    """Refuses to replace one object, as a store that is out of order."""
+
+    def __init__(self, state: StateStore, prefix: str) -> None:
+        self._state = state
+        self._prefix = prefix
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._state, name)
+
+    async def replace(self, key: str, data: bytes, *, version: str | None) -> str | None:
+        if key.startswith(self._prefix):
+            raise StoreUnavailable("out of order")
+        return await self._state.replace(key, data, version=version)
+
+
+async def failing_night(site: Site, *, broken_off_at: str | None) -> None:
+    """A run some of whose units fail; where it is broken off while it is sealed, the seal is repeated."""
+    if broken_off_at is not None:
+        async with site.equipment(RunKind.RUN) as equipment:
+            out_of_order: Any = FullState(equipment.state, broken_off_at)
+            with pytest.raises(BaseExceptionGroup) as raised:
+                await export(replace(equipment, state=out_of_order), Request(kind=RunKind.RUN))
+            assert raised.group_contains(StoreUnavailable)
+    assert (await site.run()).status == "partial"
+
+
+def owed_objects(site: Site) -> dict[str, bytes]:
+    return {path.name: data for path, data in site.written_bytes().items() if path.parent.name == "owed"}
+
+
+async def leave(site: Site, chat: str, reader: str) -> None:
+    site.tenant.leave_chat(chat, reader, at=site.tenant.clock.now)
+
+
+async def leave_the_company(site: Site, _chat: str, reader: str) -> None:
+    site.tenant.remove_user(reader)
+
+
+@pytest.mark.parametrize("broken_off_at", [None, "owed/", "watermarks/"])
+@pytest.mark.parametrize("depart", [leave, leave_the_company])
+async def test_a_chat_whose_reader_failed_and_left_has_no_gap(
+    open_site: OpenSite, depart: Any, broken_off_at: str | None
+) -> None:
+    """Who reads it next begins where it was left, also where the failing night was sealed twice; once is enough."""
+    site = await open_site(users=10, keys=CHATS)
+    chat = group_chat(site)
+    reader = readable_members(site, chat)[0]
+    await site.run()
+    assert not owed_objects(site)
+
+    site.tenant.clock.advance(DAY)
+    site.tenant.deliver_chat_messages(chat_id=chat, count=5, at=NOW - timedelta(hours=20))
+    site.emulator.faults.replace([Fault(kind="getAllMessages", mailbox=reader, status=500, code="InternalServerError")])
+    await failing_night(site, broken_off_at=broken_off_at)
+    assert owed_objects(site)
+    assert not [data for data in owed_objects(site).values() if chat.encode() in data or reader.encode() in data]
+
+    site.emulator.faults.replace([])
+    await depart(site, chat, reader)
+    site.tenant.clock.advance(DAY)
+    third = await site.run()
+    assert (third.failed, third.status) == ([], "complete")
+    of_chat = {
+        key: n for key, n in true_messages(site, SETTLED, SETTLED + 2 * DAY).items() if key[0] == thread_token(chat)
+    }
+    assert len(of_chat) >= 5
+    assert {key: n for key, n in exported(site, third.run_id).items() if key[0] == thread_token(chat)} == of_chat
+    assert not site.duplicates("teams_chat_messages", "_run_id, chatId, id")
+
+    site.tenant.clock.advance(DAY)
+    fourth = await site.run()
+    assert set(exported(site, fourth.run_id)) <= set(true_messages(site, SETTLED + 2 * DAY, SETTLED + 3 * DAY))
+
+
+async def test_reports_of_an_organizer_who_failed_beyond_the_overlap_are_read(open_site: OpenSite) -> None:
+    """Nothing of the night leads to his meetings any more; their links were kept, encrypted, until they were read."""
+    site = await open_site(users=8, profile=FEW_CHATS, keys=READERS)
+    site.tenant.clock.advance(2 * DAY)  # to a Wednesday
+    now, settled = NOW + 2 * DAY, SETTLED + 2 * DAY
+    await site.run()
+    later = [NOW + 2 * DAY + nights * DAY for nights in (1, 10)]
+    meetings = {user: list(site.tenant.truth.online_meetings(user)) for user in readers(site)}
+    first = true_reports(site, meetings, settled, settled + DAY)
+    unlucky = next(
+        user for user in readers(site) if true_reports(site, {user: meetings[user]}, settled - DAY, settled + DAY)
+    )
+    assert first
+    site.emulator.faults.replace(
+        [Fault(kind="onlineMeetings", mailbox=unlucky, status=500, code="InternalServerError")]
+    )
+    for at in later:
+        site.tenant.clock.advance(at - site.tenant.clock.now)
+        failed = {(line.principal, line.dataset) for line in (await site.run()).failed}
+        assert (token(unlucky), "teams_attendance_reports") in failed
+    assert owed_objects(site)
+    assert not [data for data in owed_objects(site).values() if b"meetup-join" in data]
+
+    site.emulator.faults.replace([])
+    site.tenant.clock.advance(DAY)
+    last = await site.run()
+    assert last.status == "complete"
+    own = {unlucky: list(site.tenant.truth.online_meetings(unlucky))}
+    missed = true_reports(site, own, settled - 5 * DAY, now + 11 * DAY - (now - settled))
+    assert {key for key in missed if key in true_reports(site, own, settled, settled + DAY)}
+    assert missed.items() <= exported_reports(site, last.run_id).items()
+
+
+def readers(site: Site) -> list[str]:
+    return [user for user in site.tenant.user_ids if site.tenant.truth.online_meetings(user)]
