@@ -278,6 +278,7 @@ class Execution:
         """What a `run` owes is kept with what it learns, for workers and for an attempt that goes on with it."""
         owed = await self._equipment.owed.load() if self._record.kind is RunKind.RUN else {}
         recall, remember = self._journal.recall, self._journal.remember
+        await self._survey.settle_mailboxes(recall=recall, remember=remember)
         await self._survey.prepare_connectors(recall=recall, remember=remember, owed=owed)
         if owed:
             await self._lessons.keep(remember)

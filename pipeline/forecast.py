@@ -2,7 +2,8 @@
 
 The directory and the teams are listed as a run lists them, since they say whose data there is. Units are sampled: by
 the source's own way (`pipeline.ports.Sampled`) where that takes fewer requests, else by reading them as a run would.
-Datasets that depend on what others show are sampled for principals whose other units were sampled before.
+Datasets that depend on what others show are sampled for principals whose other units were sampled before. Where shared
+mailboxes are not wanted, those of the sample are asked, and are as large a share of it as of all.
 """
 
 import asyncio
@@ -13,14 +14,15 @@ from typing import Any, Protocol
 
 from pipeline.equipment import Equipment
 from pipeline.errors import DatasetDenied, SourceRefused, UnitFailed, UnitReadAgain, UnitSkipped
-from pipeline.estimate import Observation, Range, Stratum, allowance, choose, spread_order, total_of
+from pipeline.estimate import Observation, Range, Stratum, Total, allowance, choose, spread_order, total_of
 from pipeline.journal import open_run
 from pipeline.lessons import Lessons
 from pipeline.metering import Meter, metered
-from pipeline.model import Principal, Unit
+from pipeline.model import Principal, PrincipalKind, Unit
 from pipeline.parts import UnitResult
 from pipeline.ports import Connector, Glimpsing, Preparation, RequestKind, Sample, Sampled, Source
 from pipeline.run import Request, look_ahead
+from pipeline.shared_mailboxes import MAILBOX_DATASETS
 
 AT_ONCE = 8  # units sampled side by side
 ROWS_ENCODED = 5_000  # of one dataset, to learn how many bytes a row takes
@@ -152,11 +154,15 @@ class _Sampling:
         self._taken: set[Unit] = set()
         self._spent = Meter()
         self._learning: dict[Principal, asyncio.Lock] = {}
+        people = {unit.principal for units in groups for unit in units if unit.principal.kind is PrincipalKind.USER}
+        self._asking = Stratum("", len(people))  # the run asks every mailbox, whatever it reads of it
+        self._personal: dict[Principal, bool] = {}
+        self._at_mailbox: dict[Principal, asyncio.Lock] = {}
 
     async def work(self) -> None:
         """Sample where it tells the most."""
         while True:
-            total = total_of(list(self._strata.values()), self._listing.requests).requests
+            total = self._total().requests
             least = sum(stratum.units for stratum in self._strata.values())
             affordable = allowance(max(total.central, least)) - self._spent.count
             chosen = choose(list(self._strata.values()), expected=total, affordable=affordable, at_most=AT_ONCE)
@@ -166,6 +172,9 @@ class _Sampling:
             later = [unit for unit in units if unit.dataset in self._lessons.later]
             await self._observe_all([unit for unit in units if unit not in later])
             await self._observe_all(later)
+
+    def _total(self) -> Total:
+        return total_of([*self._strata.values(), self._asking], self._listing.requests)
 
     def _next(self, dataset: str) -> Unit | None:
         for place in self._order[dataset]:
@@ -207,17 +216,42 @@ class _Sampling:
         stratum = self._strata[unit.dataset]
         with metered() as meter:
             try:
-                sample = await self._sampled(unit)
+                if not await self._is_read(unit):
+                    stratum.observed.append(Observation({}, 0, meter.count))
+                    return
+                with metered() as reading:
+                    sample = await self._sampled(unit)
             except (DatasetDenied, SourceRefused):
                 stratum.refused = "permission"
                 return
             except (UnitSkipped, UnitFailed):
-                stratum.observed.append(Observation(dict(meter.requests), 0, meter.count))
+                stratum.observed.append(Observation(dict(reading.requests), 0, meter.count))
                 return
         for page in sample.pages:
             self._lessons.see(unit, page)
         rows = await self._rows(unit, sample)
         stratum.observed.append(Observation(sample.requests, rows * sample.weight, meter.count))
+
+    async def _is_read(self, unit: Unit) -> bool:
+        """Whether its mailbox is a person's, where it matters; each is asked once."""
+        if unit.dataset not in MAILBOX_DATASETS or not self._equipment.scope.asks_mailboxes:
+            return True
+        async with self._at_mailbox.setdefault(unit.principal, asyncio.Lock()):
+            if unit.principal not in self._personal:
+                self._personal[unit.principal] = await self._is_personal(unit.principal)
+            return self._personal[unit.principal]
+
+    async def _is_personal(self, user: Principal) -> bool:
+        """False also where the mailbox does not answer: then a run does not read it either."""
+        with metered() as meter:
+            try:
+                is_personal = not await self._equipment.scope.is_shared(user)
+            except DatasetDenied:
+                raise
+            except (UnitSkipped, UnitFailed):
+                is_personal = False
+        self._asking.observed.append(Observation(dict(meter.requests), 0, meter.count))
+        return is_personal
 
     async def _sampled(self, unit: Unit) -> Sample:
         source = self._equipment.sources[unit.dataset]
@@ -255,7 +289,7 @@ class _Sampling:
         continues: bool,
     ) -> Forecast:
         answer_s = (self._spent.seconds + self._listing.seconds) / max(self._spent.count + self._listing.count, 1)
-        total = total_of(list(self._strata.values()), self._listing.requests)
+        total = self._total()
         lines = []
         before = 0
         for unit, result, count in directory:

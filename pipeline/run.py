@@ -102,6 +102,8 @@ async def look_ahead(
 ) -> Survey:
     """Whose data such a command would read now; reads the directory, writes nothing, takes no lease.
 
+    Mailboxes are not asked whether they are a person's, which takes a request for each.
+
     Raises:
         ConfigurationError, SourceRefused, StoreRefused, StoreUnavailable
     """

@@ -124,13 +124,22 @@ class Scope:
         self._is_settled = True
         return self._people.to_bytes()
 
+    @property
+    def asks_mailboxes(self) -> bool:
+        """Whether every mailbox is asked whether it is a person's, before anything is read of it."""
+        return not self._wanted.include_shared
+
+    async def is_shared(self, user: Principal) -> bool:
+        """Ask one mailbox. Raises: UnitSkipped, UnitFailed, DatasetDenied, SourceRefused."""
+        return await self._directory.is_shared(user)
+
     async def settle_mailboxes(self, users: Sequence[Principal], saved: bytes | None) -> tuple[Unread, bytes | None]:
         """Which units of `users` are not read because a mailbox is shared, or may be; and what to keep of it.
 
         Raises:
             DatasetDenied, SourceRefused: no mailbox can be asked.
         """
-        if self._wanted.include_shared:
+        if not self.asks_mailboxes:
             return {}, None
         return await settle_mailboxes(self._directory, users, saved)
 

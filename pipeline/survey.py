@@ -1,6 +1,6 @@
 """Finds out whose data a run reads: directory, what connectors learn beforehand, and from both the units."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 
@@ -137,7 +137,6 @@ class Survey:
         """
         users = self._principals.get(PrincipalKind.USER, [])
         vault = self._equipment.vault
-        await self._settle_mailboxes(users, recall=recall, remember=remember)
         for connector in self._equipment.connectors:
             name = f"prepared-{connector.name}"
             kept = await recall(name)
@@ -157,8 +156,9 @@ class Survey:
             if prepared.saved is not None and kept is None:
                 await remember(name, vault.seal_blob(prepared.saved))
 
-    async def _settle_mailboxes(self, users: Sequence[Principal], *, recall: Recall, remember: Remember) -> None:
-        """Which mailboxes are read, where shared ones are not wanted."""
+    async def settle_mailboxes(self, *, recall: Recall, remember: Remember) -> None:
+        """Which mailboxes are read, where shared ones are not wanted: then each is asked."""
+        users = self._principals.get(PrincipalKind.USER, [])
 
         async def learn(saved: bytes | None) -> bytes | None:
             unread, kept = await self._equipment.scope.settle_mailboxes(users, saved)

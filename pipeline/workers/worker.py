@@ -113,6 +113,7 @@ class Worker:
         survey = Survey(equipment, record, reader=self._reader, report=report, now=record.started_at)
         await survey.settle_scope(recall=self._recall, remember=_remember_nothing)
         await survey.read_directory(done={USERS, GROUPS}, take=_take_nothing)
+        await survey.settle_mailboxes(recall=self._recall, remember=_remember_nothing)
         await survey.prepare_connectors(recall=self._recall, remember=_remember_nothing)
 
     async def _recall(self, name: str) -> bytes | None:

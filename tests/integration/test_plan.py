@@ -61,6 +61,16 @@ async def test_a_backfill_takes_what_its_plan_says(open_site: OpenSite) -> None:
     assert events.low <= len(site.query("calendar_events", "1")) <= events.high
 
 
+async def test_mailboxes_are_asked_for_the_sample_only(open_site: OpenSite) -> None:
+    """Without shared ones the run asks every mailbox; its plan does not, and says so much of it as well."""
+    keys = {**MAIL_AND_CALENDAR, "scope.include_shared": False}
+    site = await open_site(users=120, history=timedelta(days=25), profile=SKEWED, keys=keys)
+    found, spent = await foresee(site, Request(kind=RunKind.BACKFILL, since=SINCE, until=UNTIL))
+    assert found.sample_requests <= FEWEST_REQUESTS
+    assert spent == found.sample_requests + found.directory_requests
+    assert found.directory_requests < len(site.tenant.user_ids) / 4
+
+
 @pytest.mark.long
 async def test_a_backfill_of_everything_takes_what_its_plan_says(open_site: OpenSite) -> None:
     """With Teams: chats that have one reader each, calls, and meetings that others lead to."""
