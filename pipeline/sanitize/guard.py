@@ -9,7 +9,7 @@ the recognisers, which are the same that the `free-text` treatment uses. Their v
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -99,7 +99,7 @@ class EgressGuard:
 
     def check(self, rows: pa.Table, *, owner: str | None = None) -> Verdict:
         """Look at a unit's rows, in the dataset's output schema, and at the owner they will be stamped with."""
-        if rows.schema not in self._schemas:  # a column nobody decided about, or another place for one
+        if not self._is_laid_out(rows.schema):
             return Verdict(Breach(self._dataset, "*", "columns"), {})
         found = leaves(rows, self._tree)
         kept = {rule.path: sum(len(chunk) - chunk.null_count for chunk in chunks) for rule, chunks in found}
@@ -107,6 +107,13 @@ class EgressGuard:
         if rows.schema.get_field_index(TOMBSTONE) >= 0 and rows[TOMBSTONE].null_count < len(rows):
             texts.append((TOMBSTONE, rows[TOMBSTONE].chunks))
         return Verdict(self._breach(texts, owner), kept)
+
+    def _is_laid_out(self, schema: pa.Schema) -> bool:
+        """Whether every column is one that was decided about, and stands in its place: leaves are told by theirs.
+
+        In the flat layout points in time are text, so types may differ.
+        """
+        return schema in self._schemas or _names(schema) in map(_names, self._schemas)
 
     def _breach(self, texts: Sequence[tuple[str, list[pa.Array]]], owner: str | None) -> Breach | None:
         if owner is not None and (self._owner is None or not _compiled(self._owner.pattern).fullmatch(owner)):
@@ -178,6 +185,18 @@ def _own_addresses(domains: Sequence[str] | None) -> list[str]:
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
+
+
+def _names(fields: Iterable[pa.Field]) -> list[tuple[str, object]]:
+    """The names of columns with those of what lies in them, in their order."""
+    return [(field.name, _names(_members(field.type))) for field in fields]
+
+
+def _members(of: pa.DataType) -> Iterable[pa.Field]:
+    """Of the struct that a column holds, be it one a row or several."""
+    while pa.types.is_list(of):
+        of = of.value_type
+    return of if pa.types.is_struct(of) else ()
 
 
 def _first_without(shape: Shape, columns: Sequence[tuple[str, list[pa.Array]]]) -> str | None:
