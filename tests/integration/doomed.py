@@ -10,10 +10,11 @@ import errno
 import multiprocessing
 import os
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
 from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -60,6 +61,7 @@ class Doom:
     steps: int
     seen: int = 0
     is_done: bool = False
+    state_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __call__(self, step: str) -> None:
         self.seen += 1
@@ -71,9 +73,21 @@ class Doom:
 
     @asynccontextmanager
     async def around(self, action: str, key: str) -> AsyncIterator[None]:
-        self(f"before {action} {key}")
+        async with self._turn():
+            self(f"before {action} {key}")
         yield
         self(f"after {action} {key}")
+
+    @asynccontextmanager
+    async def around_state(self, action: str, key: str) -> AsyncIterator[None]:
+        async with self._turn():
+            self(f"before {action} {key}")
+            yield
+        self(f"after {action} {key}")
+
+    def _turn(self) -> AbstractAsyncContextManager[None]:
+        """Nobody is put to sleep with the lock of the state's folder in its hand: it would keep everybody out."""
+        return self.state_lock if self.fate.signal == signal.SIGSTOP else nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +108,15 @@ class WatchedState:
         return await self.state.keys(prefix)
 
     async def create(self, key: str, data: bytes) -> bool:
-        async with self.doom.around("create", key):
+        async with self.doom.around_state("create", key):
             return await self.state.create(key, data)
 
     async def replace(self, key: str, data: bytes, *, version: str | None) -> str | None:
-        async with self.doom.around("replace", key):
+        async with self.doom.around_state("replace", key):
             return await self.state.replace(key, data, version=version)
 
     async def delete(self, key: str) -> None:
-        async with self.doom.around("delete", key):
+        async with self.doom.around_state("delete", key):
             await self.state.delete(key)
 
 
