@@ -17,7 +17,7 @@ PRELOAD = __name__
 def dask_setup(_worker: object) -> None:
     """What Dask calls before the worker announces itself: later it would keep the first grant waiting."""
     process.set_up()  # decides what the import below may bring
-    from pipeline.cli import worker_session  # noqa: F401, PLC0415
+    from pipeline.cli import worker_session  # noqa: F401, PLC0415 - loaded for all tasks
 
     process.loaded()
 

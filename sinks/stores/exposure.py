@@ -50,9 +50,9 @@ def _folder(location: Location, _storage: Storage) -> Exposure:
 def _s3(location: Location, storage: Storage) -> Exposure:
     try:
         import boto3  # noqa: PLC0415 - only where AWS is used: it is an optional dependency
-        from botocore import UNSIGNED  # noqa: PLC0415
-        from botocore.config import Config  # noqa: PLC0415
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+        from botocore import UNSIGNED  # noqa: PLC0415 - an SDK that is installed with its extra
+        from botocore.config import Config  # noqa: PLC0415 - an SDK that is installed with its extra
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an SDK that is installed with its extra
     except ModuleNotFoundError:
         return Exposure.UNKNOWN
     config = Config(
@@ -84,9 +84,9 @@ def _s3(location: Location, storage: Storage) -> Exposure:
 def _gcs(location: Location, storage: Storage) -> Exposure:
     try:
         from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized  # noqa: PLC0415 - as above
-        from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415
-        from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
-        from google.cloud.storage import Client  # noqa: PLC0415
+        from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415 - an SDK that is installed with its extra
+        from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415 - an SDK that is installed with its extra
+        from google.cloud.storage import Client  # noqa: PLC0415 - an SDK that is installed with its extra
     except ModuleNotFoundError:
         return Exposure.UNKNOWN
     options = {"api_endpoint": storage.endpoint_url} if storage.endpoint_url else None
