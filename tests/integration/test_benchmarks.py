@@ -16,14 +16,27 @@ from benchmarks.workloads import METADATA_MAIL
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("question", ["contenders", "sanitize", "guard", "regression"])
+@pytest.mark.parametrize("question", ["contenders", "sanitize", "regression"])
 def test_a_question_is_answered(question: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever takes part has done the whole job, which the benchmark itself asserts; figures are above zero."""
+    figures = answered(question, capsys)
+
+    assert figures
+    assert all(figure > 0 for figure in figures)
+
+
+@pytest.mark.slow
+def test_the_cost_of_guard_and_ledger_is_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is a difference of two times, which at this size may well be nothing or less."""
+    assert answered("guard", capsys)
+
+
+def answered(question: str, capsys: pytest.CaptureFixture[str]) -> list[float]:
+    """Every figure of the table that is printed."""
     main(["--quick", "--only", question])
 
     rows = [line for line in capsys.readouterr().out.splitlines() if re.match(r"\| \w", line)]
-    assert rows
-    assert all(float(cell.replace(",", "")) > 0 for row in rows for cell in row.strip("| ").split(" | ")[1:])
+    return [float(cell.replace(",", "")) for row in rows for cell in row.strip("| ").split(" | ")[1:]]
 
 
 @pytest.mark.slow
