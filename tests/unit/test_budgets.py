@@ -12,7 +12,7 @@ def _starts(paces: Paces, draw: Draw, asked_at: list[float]) -> list[float]:
     return [paces.reserve(draw, now_s=at) for at in asked_at]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     units=st.floats(0.5, 40),
     period_s=st.sampled_from([1.0, 10.0]),

@@ -29,7 +29,7 @@ def _roster(chats: dict[str, list[ListedChat]], *, order: int = 0) -> Roster:
     return builder.roster()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     memberships=st.dictionaries(st.integers(0, 30), st.sets(st.integers(0, 60)), min_size=1),
     order=st.integers(0, 5),

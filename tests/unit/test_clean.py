@@ -157,7 +157,7 @@ COMMANDS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(COMMANDS)
 def test_a_cleaning_between_any_two_commands_changes_nothing(commands: list[tuple[Request, int | None]]) -> None:
     """Runs and backfills that end or die at any step, with and without cleanings between: the same state remains.

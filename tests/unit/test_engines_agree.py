@@ -67,7 +67,7 @@ def engines(dataset: str, profile: Profile) -> Engines:
 
 @every_dataset
 @every_profile
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     random=st.randoms(use_true_random=False),
     window=st.sampled_from([None, WINDOW, EVENING]),

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.field_counts import MAX_PATHS, OTHER_PATHS, SAMPLE_SHARE, FieldCounts, is_scanned, total
@@ -148,7 +148,6 @@ messages = st.fixed_dictionaries(
 
 
 @given(records=st.lists(messages, max_size=4))
-@settings(deadline=None)
 def test_both_ways_to_scan_agree(records: list[Any]) -> None:
     """What Arrow infers from a page and what a walk over its records finds are the same."""
     fast = {path: count for path, count in clean(*records).seen.counts.items() if count}

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.memory import SORTING_SHARE, Memory
@@ -31,7 +31,6 @@ async def read(memory: Memory, pages: list[int], ended: list[int]) -> None:
     ended.append(sum(pages))
 
 
-@settings(deadline=None)
 @given(units=units)
 def test_every_sequence_of_units_comes_to_its_end(units: list[list[int]]) -> None:
     """Nobody waits for ever, and in the end nothing is on any account."""
@@ -48,7 +47,6 @@ def test_every_sequence_of_units_comes_to_its_end(units: list[list[int]]) -> Non
     assert memory.used_bytes == 0
 
 
-@settings(deadline=None)
 @given(units=units)
 def test_what_is_held_stays_below_the_limit(units: list[list[int]]) -> None:
     """With pages as large as expected, the rest of the limit is there for the unit that goes first."""

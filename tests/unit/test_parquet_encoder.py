@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.ports import PartSummary
@@ -113,7 +113,6 @@ def test_columns_are_compressed_with_statistics() -> None:
     assert (statistics.min, statistics.max) == (summary.min_time, summary.max_time)
 
 
-@settings(deadline=None)
 @given(cuts=st.lists(st.integers(0, 200), max_size=6), group_rows=st.integers(9, 90))
 def test_equal_rows_give_equal_bytes_however_they_are_cut(cuts: list[int], group_rows: int) -> None:
     """The bytes depend on the rows, not on the units they came in."""

@@ -5,7 +5,7 @@ from functools import cache
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.sanitize.columns import TEXT_TYPES
@@ -50,7 +50,6 @@ def fits(shape: Shape | None, text: str) -> bool:
 
 
 @pytest.mark.parametrize(("treatment", "domains"), list(product(CLOSED_TREATMENTS, DOMAINS)))
-@settings(deadline=None)  # the first key derivation takes its time
 @given(text=LIKELY_TEXTS | st.text(max_size=80))
 def test_every_result_of_a_treatment_has_its_shape(treatment: str, domains: DomainHandling, text: str) -> None:
     """Whatever comes in, with or without an encryption key, what a closed treatment gives matches in full."""

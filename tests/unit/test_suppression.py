@@ -145,7 +145,7 @@ def test_a_filter_is_asked_about_ids_as_they_were() -> None:
     assert rows["id"].to_pylist() == ["1"]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     dataset=st.sampled_from(sorted(built_in_rules())),
     profile=st.sampled_from(PROFILES),
@@ -204,7 +204,6 @@ def test_what_the_property_is_shown_on_holds_excluded_people() -> None:
 
 
 @given(identifiers=st.sets(st.text(max_size=12)), others=st.sets(st.text(max_size=12)))
-@settings(deadline=None)
 def test_digests_hold_what_they_were_given(identifiers: set[str], others: set[str]) -> None:
     """In any letter case, after being saved, and less what is taken out of them."""
     key = Digests.new_key()
