@@ -165,14 +165,24 @@ class Progress:
         return time.monotonic() - self.started_s
 
     def seconds_left(self, connector: str | None = None) -> int | None:
-        """At the rate so far, of all connectors or one; None before anything is settled, 0 when everything is."""
+        """Until the slowest dataset is settled at its rate so far, of all connectors or one.
+
+        Datasets are read side by side, each within limits of its own: a thousand quick units say nothing about fifty
+        slow ones. None while no dataset that has units left has settled any; 0 when everything is settled.
+        """
         lines = [line for line in self.lines.values() if connector in (None, line.connector)]
-        since_s = min((line.since_s for line in lines if line.since_s is not None), default=None)
-        settled = sum(line.units_settled for line in lines)
-        if since_s is None or not settled:
-            return None
-        left = sum(line.units_planned for line in lines) - settled
-        return round((time.monotonic() - since_s) / settled * max(left, 0))
+        open_lines = [line for line in lines if line.units_settled < line.units_planned]
+        if not open_lines:
+            return 0 if any(line.units_settled for line in lines) else None
+        now_s = time.monotonic()
+        return max(
+            (
+                round((now_s - line.since_s) / line.units_settled * (line.units_planned - line.units_settled))
+                for line in open_lines
+                if line.since_s is not None and line.units_settled
+            ),
+            default=None,
+        )
 
     def rows_per_s(self, dataset: str) -> float:
         """From the first unit that was planned until now, or until the last one was settled."""

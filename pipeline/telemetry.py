@@ -106,7 +106,7 @@ KEYS: Mapping[str, str] = {
     "run_id": "the run",
     "scope": "whom a refusal concerns: app, service, mailbox or chat",
     "seconds": "seconds from begin to end",
-    "seconds_left": "seconds the rest takes at the rate so far",
+    "seconds_left": "seconds until the slowest dataset is settled, at its rate so far",
     "service": "the service that refused: outlook, directory, teams, calls or meetings",
     "since": "begin of a window, inclusive (UTC)",
     "skipped": "principals' datasets left out, by reason",

@@ -176,7 +176,7 @@ METRICS: tuple[Metric, ...] = (
     _gauge("resident_memory_bytes", "bytes", (), "Memory the process takes now.", _memory),
     _gauge("peak_memory_bytes", "bytes", (), "The most memory the process ever took.", _peak),
     _gauge("duration_seconds", "seconds", (), "How long this command has been at work.", _duration),
-    _gauge("left_seconds", "seconds", (), "How long the rest takes at the rate so far.", _seconds_left),
+    _gauge("left_seconds", "seconds", (), "Until the slowest dataset is settled, at its rate so far.", _seconds_left),
     Metric(
         name=LAST_SUCCESS,
         type="gauge",
