@@ -4,7 +4,7 @@ https://learn.microsoft.com/graph/api/resources/user and .../group (checked 2026
 only when they are selected; some live outside the directory and cannot be selected in a list.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -23,7 +23,6 @@ NOT_IN_LISTS = frozenset(
     }
 )
 _USERS_PER_GROUP = 8
-_FEWEST_GROUPS = 12  # three of them are teams: an ordinary one, an archived one, and one that cannot be opened
 _GROUP_SIZES = (2, 3, 5, 8, 13)
 _SKU = "05e9a617-0261-4cee-bb44-138d3ef5d965"
 _EXCHANGE_PLAN = "efb87545-963c-4e0d-99df-69c6916d9eb0"
@@ -38,6 +37,8 @@ class DirectoryContext:
     noise: Noise
     words: Vocabulary
     start_ticks: int  # the tenant's history begins here
+    blocked: Collection[int] = ()  # numbers of the people who may not sign in
+    away: Collection[int] = ()  # numbers of the people whose mailboxes answer by themselves
 
 
 def _licensed(person: Person) -> bool:
@@ -107,7 +108,7 @@ USER: Shape[Person, DirectoryContext] = Shape(
         "id": lambda p, _: p.id,
     },
     on_request={
-        "accountEnabled": lambda p, _: p.is_human and p.kind is not MailboxKind.DISABLED,
+        "accountEnabled": lambda p, c: p.is_human and p.kind is not MailboxKind.DISABLED and p.number not in c.blocked,
         "ageGroup": lambda _p, _: None,
         "assignedLicenses": lambda p, _: [{"skuId": _SKU, "disabledPlans": []}] if _licensed(p) else [],
         "assignedPlans": _plans,
@@ -221,11 +222,11 @@ class Groups:
     contact and a service principal; the others hold a few users each.
     """
 
-    def __init__(self, noise: Noise, people: People, words: Vocabulary) -> None:
+    def __init__(self, noise: Noise, people: People, words: Vocabulary, *, fewest: int) -> None:
         self._noise = noise
         self._people = people
         self._words = words
-        self.count = max(_FEWEST_GROUPS, people.count // _USERS_PER_GROUP)
+        self.count = max(fewest, people.count // _USERS_PER_GROUP)
         self._circles = Circles(noise, "group-round", people.count)
         self.ids = tuple(noise.guid("group", number) for number in range(self.count))
         self._numbers = {group_id: number for number, group_id in enumerate(self.ids)}
@@ -235,6 +236,7 @@ class Groups:
         self._left: dict[int, set[str]] = {}
         self._moves: dict[int, dict[str, int]] = {}  # when a member joined or left last, by group and member
         self.removed: dict[int, int] = {}  # when a group was deleted, by its number
+        self.restored: dict[int, int] = {}  # and when it came back
 
     def __iter__(self) -> Iterator[Group]:
         return (self.group(number) for number in range(self.count))
@@ -267,9 +269,13 @@ class Groups:
     def remove(self, group: Group, *, ticks: int) -> None:
         """Deletes a group, which so is a member of no other any more."""
         self.removed[group.number] = ticks
-        for parent, nested in _NESTED.items():
-            if group.number in nested:
-                self._moved(self.group(parent), group, ticks)
+        self._moved_in_parents(group, ticks)
+
+    def restore(self, group: Group, *, ticks: int) -> None:
+        """Brings a deleted group back, into the groups it was a member of."""
+        del self.removed[group.number]
+        self.restored[group.number] = ticks
+        self._moved_in_parents(group, ticks)
 
     def members(self, group: Group) -> Iterator[Member]:
         """The direct members."""
@@ -293,6 +299,11 @@ class Groups:
                     opened.add(member.number)
                     waiting.append(member)
         return list(found.values())
+
+    def _moved_in_parents(self, group: Group, ticks: int) -> None:
+        for parent, nested in _NESTED.items():
+            if group.number in nested:
+                self._moved(self.group(parent), group, ticks)
 
     def _moved(self, group: Group, member: Person | Group, ticks: int) -> None:
         self._moves.setdefault(group.number, {})[member.id] = ticks
@@ -334,7 +345,7 @@ def render_mailbox_settings(person: Person, context: DirectoryContext) -> dict[s
     """The mailboxSettings of a user."""
     locale, locale_name = _LOCALES[person.number % 2]
     purpose = {MailboxKind.SHARED: "shared", MailboxKind.ROOM: "room"}.get(person.kind, "user")
-    away = person.number % 11 == 0
+    away = person.number % 11 == 0 or person.number in context.away
     reply = context.words.replies[person.number % len(context.words.replies)] if away else ""
     since, until = context.start_ticks, context.start_ticks + 7 * DAY
     return {

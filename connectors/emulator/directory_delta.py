@@ -36,7 +36,7 @@ def users_delta(call: Call) -> Reply:
     current, span = round_of(call)
     if _wants_only_the_future(call):
         return nothing(current)
-    selection = USER.selection(_names(call, span))
+    selection, changed = USER.selection(_names(call, span)), USER.selection(_names(call, span, "accountEnabled"))
     context, ids = call.tenant.directory_context(), _ids(call.filter)
     numbers = (*range(call.tenant.people.count), *range(0, call.tenant.people.count, _TOLD_TWICE))
 
@@ -46,7 +46,8 @@ def users_delta(call: Call) -> Reply:
             if (ids is not None and person.id not in ids) or not _is_told(call, person, span):
                 yield None
             else:
-                yield _gone(call, person, span) or USER.render(person, context, selection)
+                has_changed = span.covers(call.tenant.changed_at(person))
+                yield _gone(call, person, span) or USER.render(person, context, changed if has_changed else selection)
 
     return _told(call, tell(call, current, walk, length=len(numbers), size=_page_size(call)))
 
@@ -98,15 +99,16 @@ def _members(call: Call, group: Group, span: Span) -> list[dict[str, Any]]:
     """Who is in a group, and who left it; after the first round only those who came or left. By id: the order stays."""
     tenant, moves = call.tenant, call.tenant.groups.moves(group)
     told = {member_id: tombstone(member_id) for member_id in moves}
-    removed = {}
+    removed, changed = {}, {}
     for member in tenant.groups.members(group):
         record = render_member(member, tenant, ("id",))
         removed[record["id"]] = gone = tenant.removed_at(member)
+        changed[record["id"]] = tenant.changed_at(member)
         told[record["id"]] = record if gone is None else tombstone(record["id"])
     return [
         told[member_id]
         for member_id in sorted(told)
-        if span.since is None or span.covers(moves.get(member_id), removed.get(member_id))
+        if span.since is None or span.covers(*(instants.get(member_id) for instants in (moves, removed, changed)))
     ]
 
 
@@ -124,10 +126,10 @@ def _wants_only_the_future(call: Call) -> bool:
     return call.place.round is None and call.options.get("$deltatoken", "").lower() == "latest"
 
 
-def _names(call: Call, span: Span) -> tuple[str, ...] | None:
-    """The properties of a record; with `return=minimal` only those that changed, which here are none."""
+def _names(call: Call, span: Span, *changed: str) -> tuple[str, ...] | None:
+    """The properties of a record; with `return=minimal` only those that `changed`."""
     if _is_minimal(call) and span.since is not None:
-        return ("id",)
+        return ("id", *(name for name in changed if call.select is None or name in call.select))
     return call.select and ("id", *(name for name in call.select if name not in _RELATIONS))
 
 
@@ -155,7 +157,7 @@ def _is_told(call: Call, item: Person | Group, span: Span) -> bool:
     """Whether a round tells of an object: the first of all, others of what went or changed in what is not seen."""
     if not call.tenant.holds(item):
         return _gone(call, item, span) is not None
-    if span.since is None:
+    if span.since is None or span.covers(call.tenant.changed_at(item)):
         return True
     kind = "unseen-user" if isinstance(item, Person) else "unseen-group"
     phase = call.tenant.noise.number(kind, item.number, below=_UNSEEN_EVERY)

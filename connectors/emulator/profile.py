@@ -71,6 +71,7 @@ class TenantProfile:
     one_on_one_chats: int = 6  # per user
     group_chats: int = 3  # per user
     meeting_chats: int = 2  # per user
+    groups: int = 12  # at least; three of twelve are teams: an ordinary one, an archived one, one that cannot be opened
     threads_per_week: int = 12  # slots in a channel; about one in four stays empty
     contacts: int = 12  # at most, in an address book
     expanded_replies: int = 200  # of one message, when $expand=replies is used; the rest has a link of its own

@@ -106,6 +106,10 @@ class Teams:
             raise KeyError("no such team")
         self._removed.add(team_id)
 
+    def restore(self, team_id: str) -> None:
+        """Brings a deleted team back. Raises KeyError."""
+        self._removed.remove(team_id)
+
     def incoming(self, team: Team) -> Sequence[Channel]:
         """Channels of others that are shared with the team."""
         shared: list[Channel] = []

@@ -58,7 +58,7 @@ class Tenant:
         self.first_ticks = to_ticks(now - history)
         self.words = Vocabulary(self.noise)
         self.people = People(self.noise, count=users, profile=self.profile)
-        self.groups = Groups(self.noise, self.people, self.words)
+        self.groups = Groups(self.noise, self.people, self.words, fewest=self.profile.groups)
         past = range(self.first_ticks // SECOND, self.clock.ticks // SECOND)
         letters = Letters(self.noise, self.people, self.profile, history_s=past)
         shared: dict[str, Any] = {"clock": self.clock, "first_ticks": self.first_ticks}
@@ -75,6 +75,9 @@ class Tenant:
         )
         self.posts = Posts(self.noise, self.profile, **shared)
         self._removed_users: dict[int, int] = {}  # when, by number
+        self._changed_users: dict[int, int] = {}  # when they were restored or blocked, by number
+        self._blocked: set[int] = set()
+        self._away: set[int] = set()
         self.truth = Truth(self)
 
     @property
@@ -103,6 +106,13 @@ class Tenant:
             return None
         removed = self._removed_users if isinstance(member, Person) else self.groups.removed
         return removed.get(member.number)
+
+    def changed_at(self, member: Member) -> int | None:
+        """When a user was restored or blocked, or a group restored, last."""
+        if isinstance(member, dict):
+            return None
+        changed = self._changed_users if isinstance(member, Person) else self.groups.restored
+        return changed.get(member.number)
 
     def present_people(self) -> Iterator[Person]:
         """Everybody who has not been removed."""
@@ -281,12 +291,39 @@ class Tenant:
         """Deletes a user and the mailbox. Raises KeyError."""
         self._removed_users[self.person(user_id).number] = self.clock.ticks
 
+    def restore_user(self, user_id: str) -> None:
+        """Brings a deleted user back, and the mailbox, as Entra can for thirty days. Raises KeyError."""
+        person = self.people.find(user_id)
+        if person is None:
+            raise KeyError("no such user")
+        del self._removed_users[person.number]
+        self._changed_users[person.number] = self.clock.ticks
+
+    def block_user(self, user_id: str) -> None:
+        """Lets a user sign in no more; the mailbox stays. Raises KeyError."""
+        number = self.person(user_id).number
+        self._blocked.add(number)
+        self._changed_users[number] = self.clock.ticks
+
+    def set_away(self, user_id: str) -> None:
+        """Lets a mailbox answer by itself. Raises KeyError."""
+        self._away.add(self.person(user_id).number)
+
     def remove_group(self, group_id: str) -> None:
         """Deletes a group, and the team that it is. Raises KeyError."""
         group = self._group(group_id)
         self.groups.remove(group, ticks=self.clock.ticks)
         if is_team(group):
             self.teams.remove(group.id)
+
+    def restore_group(self, group_id: str) -> None:
+        """Brings a deleted group back, and the team that it is. Raises KeyError."""
+        group = self.groups.find(group_id)
+        if group is None:
+            raise KeyError("no such group")
+        self.groups.restore(group, ticks=self.clock.ticks)
+        if is_team(group):
+            self.teams.restore(group.id)
 
     def forget_sync_states(self, user_id: str) -> None:
         """Makes the delta links that a mailbox has given out worthless. Raises KeyError."""
@@ -339,7 +376,13 @@ class Tenant:
 
     def directory_context(self) -> DirectoryContext:
         """What rendering a user, a group or mailbox settings needs."""
-        return DirectoryContext(noise=self.noise, words=self.words, start_ticks=self.first_ticks)
+        return DirectoryContext(
+            noise=self.noise,
+            words=self.words,
+            start_ticks=self.first_ticks,
+            blocked=self._blocked,
+            away=self._away,
+        )
 
     def _change(self, chat_id: str, message_id: str, kind: ChangeKind, at: datetime | None) -> None:
         self.chats.change(self._chat(chat_id), message_id, kind, ticks=self._ticks(at))

@@ -165,6 +165,29 @@ class TestDirectory:
             assert group not in told_of_groups.ids
         assert reasons == of_group == ["changed", None, None, None, None, "deleted", None]
 
+    async def test_what_came_back_or_changed_is_told_again(self, client: RawClient) -> None:
+        """A restored user, with the memberships; a restored group, with its team; a blocked user's one property."""
+        tenant = client.emulator.tenant
+        user, blocked, team = tenant.user_ids[3], tenant.user_ids[4], tenant.groups.ids[8]
+        tenant.remove_user(user)
+        tenant.remove_group(team)
+        links = [
+            (await round_of(client, f"/{path}")).delta_link
+            for path in ("users/delta?$select=id,accountEnabled,displayName", "groups/delta?$select=id,members")
+        ]
+        await advance(client, hours=1)
+        tenant.restore_user(user)
+        tenant.restore_group(team)
+        tenant.block_user(blocked)
+        users, groups = [await round_of(client, link, Prefer="return=minimal") for link in links]
+        assert {"id": blocked, "accountEnabled": False} in users.records
+        assert {user, blocked} <= set(users.ids)
+        assert team in groups.ids
+        assert user in {each["id"] for group in groups.records for each in group.get("members@delta", ())}
+        assert team in {each["id"] for each in await client.all("/teams")}
+        with pytest.raises(KeyError):
+            tenant.restore_user(blocked)
+
     async def test_a_group_is_gone_from_every_list(self, client: RawClient) -> None:
         """It is 404, in no list, and a member of no group; its team is gone, too."""
         tenant = client.emulator.tenant

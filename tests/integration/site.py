@@ -94,10 +94,10 @@ class Site:
         assert manifest is not None
         return manifest
 
-    def query(self, dataset: str, columns: str, *, run: str = "*") -> list[tuple[Any, ...]]:
+    def query(self, dataset: str, columns: str, *, run: str = "*", where: str = "true") -> list[tuple[Any, ...]]:
         """Rows over all files of a dataset, as any engine would read them."""
         files = f"{self.folder}/data/{dataset}/{run}/*.parquet"
-        return duckdb.connect().execute(f"SELECT {columns} FROM read_parquet('{files}')").fetchall()
+        return duckdb.connect().execute(f"SELECT {columns} FROM read_parquet('{files}') WHERE {where}").fetchall()
 
     def duplicates(self, dataset: str, key: str) -> list[tuple[Any, ...]]:
         """Keys that occur more than once within a run."""

@@ -14,8 +14,8 @@ from connectors.graph.retry import RetryPolicy
 from connectors.graph.throttle import PAUSE_GROWTH, PAUSE_JITTER
 from pipeline.manifest import Manifest
 from tests.integration.conftest import NOW
-from tests.integration.schedules import Truth
 from tests.integration.site import Site
+from tests.integration.truth import Truth
 
 CHANCE = 0.5  # every back-off is as long as the average one
 HISTORY = timedelta(days=20)
@@ -160,7 +160,7 @@ async def sail(site: Site, pace: Pace) -> Voyage:
     manifest = await site.run()
     took_s, computed_s = time.monotonic() - started_s, time.process_time() - computed_s
     settings, _ = site.settings()
-    truth = Truth.of(site.tenant, manifest.window.from_, manifest.window.to)
+    truth = Truth.of_first_run(site.tenant, manifest.window.from_, manifest.window.to)
     return Voyage(
         manifest,
         truth.of_datasets(*DATASETS),

@@ -2,8 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import duckdb
@@ -70,15 +68,6 @@ def true_events(site: Site, start: datetime, end: datetime) -> set[tuple[str, st
         for user in readable(site)
         for event in site.tenant.truth.events(user, start, end)
         if start <= parse_instant_text(event["start"]["dateTime"]) < end
-    }
-
-
-def true_chats(site: Site, _start: datetime, end: datetime) -> set[tuple[str, str]]:
-    """However old: chats are exported from the beginning on."""
-    return {
-        (thread_token(chat["id"]), chat["chatType"])
-        for chat in site.tenant.truth.chats()
-        if min(map(parse_instant_text, (chat["createdDateTime"], chat["lastUpdatedDateTime"]))) < end
     }
 
 
@@ -164,72 +153,6 @@ async def test_the_next_night_brings_exactly_the_new_items(open_site: OpenSite) 
     both = Counter(site.query("mail_messages", "_owner, id"))
     assert set(both.values()) == {1}
     assert first.run_id < second.run_id
-
-
-def cut_of_mail(site: Site, start: datetime, end: datetime) -> datetime:
-    user = site.tenant.users_of(MailboxKind.NORMAL)[0]
-    messages = site.tenant.truth.messages(user, start, end)
-    return parse_instant_text(messages[len(messages) // 2]["receivedDateTime"])
-
-
-def cut_of_events(site: Site, start: datetime, end: datetime) -> datetime:
-    """The begin of an event, so that another may straddle it."""
-    user = site.tenant.users_of(MailboxKind.NORMAL)[0]
-    begins = sorted(
-        parse_instant_text(each["start"]["dateTime"]) for each in site.tenant.truth.events(user, start, end)
-    )
-    return next(at for at in begins[len(begins) // 2 :] if start < at < end)
-
-
-def cut_of_chats(site: Site, _start: datetime, end: datetime) -> datetime:
-    created = sorted(parse_instant_text(chat["createdDateTime"]) for chat in site.tenant.truth.chats())
-    return [at for at in created if at < end][-1]
-
-
-def cut_of_chat_messages(site: Site, start: datetime, end: datetime) -> datetime:
-    messages = site.tenant.truth.chat_messages(start, end)
-    return parse_instant_text(messages[len(messages) // 2]["createdDateTime"])
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A dataset, what there is of it in a range, and an awkward instant within: that of one of its records."""
-
-    dataset: str
-    columns: str
-    truth: Callable[[Site, datetime, datetime], set[tuple[str, str]]]
-    at: Callable[[Site, datetime, datetime], datetime]
-    days: int = 7
-
-
-CUTS = (
-    Cut("mail_messages", "_owner, id", true_messages, cut_of_mail),
-    Cut("calendar_events", "_owner, id", true_events, cut_of_events),
-    Cut("teams_chats", "id, chatType", true_chats, cut_of_chats, days=60),
-    Cut("teams_chat_messages", "chatId, id", true_chat_messages, cut_of_chat_messages),
-)
-
-
-@pytest.mark.parametrize("cut", CUTS, ids=[cut.dataset for cut in CUTS])
-async def test_a_backfill_can_be_repeated_and_its_edges_are_half_open(open_site: OpenSite, cut: Cut) -> None:
-    """Both halves of a range that is cut at a record's very instant hold what there is in them, again and again."""
-    site = await open_site(users=6)
-    start, end = NOW - timedelta(days=cut.days), NOW - timedelta(days=1)
-    at = cut.at(site, start, end)
-    expected = cut.truth(site, start, at), cut.truth(site, at, end)
-
-    first = await site.backfill(start, at)
-    second = await site.backfill(at, end)
-    site.tenant.clock.advance(timedelta(seconds=2))
-    again = await site.backfill(start, at)
-
-    assert all(expected)
-    assert expected[0] != expected[1]
-    for run, there_is in zip((first, second, again), (*expected, expected[0]), strict=True):
-        assert run.status == "complete"
-        assert exported(site, cut.dataset, cut.columns, run.run_id) == there_is
-    for dataset, key in KEYS.items():
-        assert site.duplicates(dataset, key) == []
 
 
 async def test_chosen_folders_are_exported_alone(open_site: OpenSite) -> None:

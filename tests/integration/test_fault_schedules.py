@@ -11,8 +11,9 @@ from pipeline.manifest import Manifest
 from pipeline.tally import UNIFORM_FAILURES
 from tests.chaos_proxy import ChaosProxy
 from tests.integration.conftest import NOW
-from tests.integration.schedules import CONNECTORS, MANNERS, SETTLE, Truth, made_from, verdict
+from tests.integration.schedules import CONNECTORS, MANNERS, made_from, verdict
 from tests.integration.site import Site
+from tests.integration.truth import SETTLE, Truth
 
 # What requests leaves of a connection that breaks in its TLS handshake is closed by the collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -39,7 +40,7 @@ def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def run_schedules(seeds: range, folder: Path) -> dict[str, int]:
     """How many ended complete, partial and refused. Fails with the seed of the first that ended wrongly."""
     tenant = Tenant(seed=3, users=6, now=NOW, history=LOOKBACK + SETTLE, profile=LITTLE)
-    truth = Truth.of(tenant, NOW - LOOKBACK, NOW)
+    truth = Truth.of_first_run(tenant, NOW - LOOKBACK, NOW)
     assert all(truth.rows.values())
     ends = {"complete": 0, "partial": 0, "refused": 0}
     async with ChaosProxy() as proxy, Emulator(tenant, public_url=proxy.url) as emulator:

@@ -18,8 +18,9 @@ from pipeline.model import RunKind
 from pipeline.run import Outcome, Request
 from tests.chaos_proxy import ChaosProxy
 from tests.integration.conftest import NOW
-from tests.integration.schedules import COLUMNS, CONNECTORS, MANNERS, SETTLE, Truth, verdict
+from tests.integration.schedules import CONNECTORS, MANNERS, verdict
 from tests.integration.site import Site
+from tests.integration.truth import COLUMNS, SETTLE, Truth
 
 # What requests leaves of a connection that breaks in its TLS handshake is closed by the collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -50,7 +51,7 @@ async def line(folder: Path) -> AsyncIterator[Line]:
     tenant = Tenant(seed=3, users=6, now=NOW, history=LOOKBACK + SETTLE, profile=LITTLE)
     async with ChaosProxy() as proxy, Emulator(tenant, public_url=proxy.url) as emulator:
         proxy.upstream = emulator.port
-        truth = Truth.of(tenant, NOW - LOOKBACK, NOW)
+        truth = Truth.of_first_run(tenant, NOW - LOOKBACK, NOW)
         here = Line(proxy, emulator, tenant, truth, 0)
         calm = here.site(folder / "calm")
         assert verdict(calm, await calm.run(), truth) == []
