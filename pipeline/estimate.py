@@ -60,6 +60,9 @@ class Stratum:
     units: int
     observed: list[Observation] = field(default_factory=list)
     refused: str = ""  # why the dataset cannot be read; then it takes nothing
+    is_exhausted: bool = False  # there is none left to sample
+    share: float = 1.0  # of the units that are read at all; those observed are
+    share_deviation: float = 0.0  # its standard error
 
     @property
     def cost(self) -> float:
@@ -71,7 +74,7 @@ class Stratum:
         """Of all units, by kind."""
         if self.refused or not self.observed:
             return {}
-        share = self.units / len(self.observed)
+        share = self.units * self.share / len(self.observed)
         return {
             kind: count * share for kind, count in joined(*(each.requests for each in self.observed)).items() if count
         }
@@ -85,11 +88,11 @@ class Stratum:
         if self.refused:
             return Range(0, 0, 0)
         rows = [each.rows for each in self.observed]
-        return Range.around(self.units * _mean(rows), math.sqrt(self._variance(rows, len(rows))))
+        return Range.around(self.units * self.share * _mean(rows), self._deviation(rows))
 
     def deviation(self) -> float:
         """Standard error of the total."""
-        return math.sqrt(self._variance([each.total for each in self.observed], len(self.observed)))
+        return self._deviation([each.total for each in self.observed])
 
     def narrowed(self, pending: int, *, requests: float, rows: float) -> float:
         """How much one more unit, besides those pending, narrows the relative ranges of both totals; by request."""
@@ -103,6 +106,10 @@ class Stratum:
         )
         return (of_requests + ROWS_MATTER * of_rows) / self.cost
 
+    def _deviation(self, values: Sequence[float]) -> float:
+        of_share = self.units * _mean(values) * self.share_deviation
+        return math.sqrt(self._variance(values, len(values)) + (0.0 if self.refused else of_share**2))
+
     def _variance(self, values: Sequence[float], count: int, least: float = 0.0) -> float:
         """Of the estimated sum over all units, from a sample of `count` that spreads like `values`."""
         if self.refused or not count:
@@ -110,7 +117,8 @@ class Stratum:
         mean = _mean(values)
         believed = max(PRIOR_SPREAD * mean, least) ** 2
         spread = (math.fsum((value - mean) ** 2 for value in values) + believed) / max(len(values), 1)
-        return float(self.units**2) * spread / count * max(0.0, 1 - count / self.units)
+        read = self.units * self.share
+        return read**2 * spread / count * max(0.0, 1 - count / max(read, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +162,8 @@ def choose(strata: Sequence[Stratum], *, expected: Range, affordable: float, at_
     def is_open(stratum: Stratum) -> bool:
         taken = len(stratum.observed) + pending[stratum.dataset]
         is_wanted = urgency(stratum)[0] > 0 or (bool(stratum.observed) and not is_precise)
-        return not stratum.refused and taken < stratum.units and stratum.cost <= affordable and is_wanted
+        is_left = not stratum.refused and not stratum.is_exhausted
+        return is_left and taken < stratum.units and stratum.cost <= affordable and is_wanted
 
     chosen: list[Stratum] = []
     while len(chosen) < at_most and (open_ := [each for each in strata if is_open(each)]):

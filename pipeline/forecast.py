@@ -2,16 +2,18 @@
 
 The directory and the teams are listed as a run lists them, since they say whose data there is. Units are sampled: by
 the source's own way (`pipeline.ports.Sampled`) where that takes fewer requests, else by reading them as a run would.
-Datasets that depend on what others show are sampled for principals whose other units were sampled before. Where shared
-mailboxes are not wanted, those of the sample are asked, and are as large a share of it as of all.
+Datasets that depend on what others show are sampled for principals whose other units were sampled before. Where only a
+request tells whether anything of a principal is read (`pipeline.admission`), a part of the sample goes into asking.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Protocol
 
+from pipeline.admission import Admission
 from pipeline.equipment import Equipment
 from pipeline.errors import DatasetDenied, SourceRefused, UnitFailed, UnitReadAgain, UnitSkipped
 from pipeline.estimate import Observation, Range, Stratum, Total, allowance, choose, spread_order, total_of
@@ -20,11 +22,12 @@ from pipeline.lessons import Lessons
 from pipeline.metering import Meter, metered
 from pipeline.model import Principal, PrincipalKind, Unit
 from pipeline.parts import UnitResult
-from pipeline.ports import Connector, Glimpsing, Preparation, RequestKind, Sample, Sampled, Source
+from pipeline.ports import Admits, Connector, Glimpsing, Preparation, RequestKind, Sample, Sampled, Source
 from pipeline.run import Request, look_ahead
 from pipeline.shared_mailboxes import MAILBOX_DATASETS
 
 AT_ONCE = 8  # units sampled side by side
+SHARE_ASKED = 0.4  # of the sample at most goes into asking who is read; to sample one mailbox takes ten such requests
 ROWS_ENCODED = 5_000  # of one dataset, to learn how many bytes a row takes
 
 
@@ -95,7 +98,9 @@ async def forecast(equipment: Equipment, request: Request, *, pacing: Pacing) ->
         survey = await look_ahead(glimpsing, request, take=keep, see=lessons.see)
         listing = Meter(meter.requests.copy(), meter.seconds)
     groups = survey.plan(await equipment.watermarks.load(), done=())
-    sampling = _Sampling(equipment, groups, lessons=lessons, weights=weights, listing=listing)
+    sampling = _Sampling(
+        equipment, groups, admissions=survey.admissions, lessons=lessons, weights=weights, listing=listing
+    )
     await sampling.work()
     return await sampling.forecast(
         pacing,
@@ -133,6 +138,7 @@ class _Sampling:
         equipment: Equipment,
         groups: Sequence[Sequence[Unit]],
         *,
+        admissions: Mapping[PrincipalKind, Admits],
         lessons: Lessons,
         weights: "_Weights",
         listing: Meter,
@@ -154,34 +160,79 @@ class _Sampling:
         self._taken: set[Unit] = set()
         self._spent = Meter()
         self._learning: dict[Principal, asyncio.Lock] = {}
-        people = {unit.principal for units in groups for unit in units if unit.principal.kind is PrincipalKind.USER}
-        self._asking = Stratum("", len(people))  # the run asks every mailbox, whatever it reads of it
-        self._personal: dict[Principal, bool] = {}
-        self._at_mailbox: dict[Principal, asyncio.Lock] = {}
+        self._admissions = self._doors(admissions, [unit.principal for units in groups for unit in units], offset)
+        self._admission_to = {dataset: door for door in self._admissions for dataset in door.datasets}
+
+    def _doors(
+        self, admissions: Mapping[PrincipalKind, Admits], principals: Sequence[Principal], offset: float
+    ) -> list[Admission]:
+        """Who is to be asked before anything of him is read."""
+        sources, scope = self._equipment.sources, self._equipment.scope
+        wanted: list[tuple[PrincipalKind, Admits, Collection[str]]] = [
+            (kind, admits, [each.dataset for each in sources.values() if each.principals is kind])
+            for kind, admits in admissions.items()
+        ]
+        if scope.asks_mailboxes:
+            wanted.append((PrincipalKind.USER, self._is_personal, MAILBOX_DATASETS))
+        return [
+            Admission(
+                list(dict.fromkeys(each for each in principals if each.kind is kind)),
+                admits,
+                datasets=datasets,
+                offset=offset,
+            )
+            for kind, admits, datasets in wanted
+        ]
+
+    async def _is_personal(self, user: Principal) -> bool:
+        return not await self._equipment.scope.is_shared(user)
 
     async def work(self) -> None:
-        """Sample where it tells the most."""
+        """Ask who is read, then sample where it tells the most."""
+        for door in self._admissions:
+            with self._spending():
+                share = SHARE_ASKED / len(self._admissions)
+                await door.ask_some(requests=share * self._allowed(), at_once=AT_ONCE)
         while True:
+            affordable = self._allowed() - self._spent.count
             total = self._total().requests
-            least = sum(stratum.units for stratum in self._strata.values())
-            affordable = allowance(max(total.central, least)) - self._spent.count
             chosen = choose(list(self._strata.values()), expected=total, affordable=affordable, at_most=AT_ONCE)
-            units = [unit for stratum in chosen if (unit := self._next(stratum.dataset)) is not None]
-            if not units:
+            if not chosen:
                 return
+            units = [unit for stratum in chosen if (unit := self._next(stratum)) is not None]
             later = [unit for unit in units if unit.dataset in self._lessons.later]
             await self._observe_all([unit for unit in units if unit not in later])
             await self._observe_all(later)
 
-    def _total(self) -> Total:
-        return total_of([*self._strata.values(), self._asking], self._listing.requests)
+    def _allowed(self) -> float:
+        """How many requests the sample may take."""
+        least = sum(stratum.units * stratum.share for stratum in self._strata.values())
+        return allowance(max(self._total().requests.central, least))
 
-    def _next(self, dataset: str) -> Unit | None:
-        for place in self._order[dataset]:
-            unit = self._population[dataset][place]
-            if unit not in self._taken:
+    def _total(self) -> Total:
+        for door in self._admissions:
+            door.tell([stratum for stratum in self._strata.values() if stratum.dataset in door.datasets])
+        asking = [door.asking for door in self._admissions]
+        return total_of([*self._strata.values(), *asking], self._listing.requests)
+
+    @contextmanager
+    def _spending(self) -> Iterator[None]:
+        """What is asked inside belongs to the sample."""
+        with metered() as meter:
+            try:
+                yield
+            finally:
+                self._spent.requests.update(meter.requests)
+                self._spent.seconds += meter.seconds
+
+    def _next(self, stratum: Stratum) -> Unit | None:
+        door = self._admission_to.get(stratum.dataset)
+        for place in self._order[stratum.dataset]:
+            unit = self._population[stratum.dataset][place]
+            if unit not in self._taken and (door is None or door.may_admit(unit.principal)):
                 self._taken.add(unit)
                 return unit
+        stratum.is_exhausted = True
         return None
 
     async def _observe_all(self, units: Sequence[Unit]) -> None:
@@ -190,17 +241,13 @@ class _Sampling:
                 tasks.create_task(self._observe(unit))
 
     async def _observe(self, unit: Unit) -> None:
-        with metered() as meter:
-            try:
-                if unit.dataset in self._lessons.later:
-                    await self._learn_about(unit.principal)
-                    if not self._lessons.concern(unit.dataset, unit.principal):
-                        self._strata[unit.dataset].observed.append(Observation({}, 0, meter.count))
-                        return
-                await self._sample(unit)
-            finally:
-                self._spent.requests.update(meter.requests)
-                self._spent.seconds += meter.seconds
+        with self._spending(), metered() as meter:
+            if unit.dataset in self._lessons.later:
+                await self._learn_about(unit.principal)
+                if not self._lessons.concern(unit.dataset, unit.principal):
+                    self._strata[unit.dataset].observed.append(Observation({}, 0, meter.count))
+                    return
+            await self._sample(unit)
 
     async def _learn_about(self, principal: Principal) -> None:
         """Sample whatever of the principal others learn from."""
@@ -213,45 +260,22 @@ class _Sampling:
                         await self._sample(unit)
 
     async def _sample(self, unit: Unit) -> None:
-        stratum = self._strata[unit.dataset]
+        stratum, door = self._strata[unit.dataset], self._admission_to.get(unit.dataset)
+        if door is not None and not await door.admits(unit.principal):
+            return  # not one of those that the stratum stands for
         with metered() as meter:
             try:
-                if not await self._is_read(unit):
-                    stratum.observed.append(Observation({}, 0, meter.count))
-                    return
-                with metered() as reading:
-                    sample = await self._sampled(unit)
+                sample = await self._sampled(unit)
             except (DatasetDenied, SourceRefused):
                 stratum.refused = "permission"
                 return
             except (UnitSkipped, UnitFailed):
-                stratum.observed.append(Observation(dict(reading.requests), 0, meter.count))
+                stratum.observed.append(Observation(dict(meter.requests), 0, meter.count))
                 return
         for page in sample.pages:
             self._lessons.see(unit, page)
         rows = await self._rows(unit, sample)
         stratum.observed.append(Observation(sample.requests, rows * sample.weight, meter.count))
-
-    async def _is_read(self, unit: Unit) -> bool:
-        """Whether its mailbox is a person's, where it matters; each is asked once."""
-        if unit.dataset not in MAILBOX_DATASETS or not self._equipment.scope.asks_mailboxes:
-            return True
-        async with self._at_mailbox.setdefault(unit.principal, asyncio.Lock()):
-            if unit.principal not in self._personal:
-                self._personal[unit.principal] = await self._is_personal(unit.principal)
-            return self._personal[unit.principal]
-
-    async def _is_personal(self, user: Principal) -> bool:
-        """False also where the mailbox does not answer: then a run does not read it either."""
-        with metered() as meter:
-            try:
-                is_personal = not await self._equipment.scope.is_shared(user)
-            except DatasetDenied:
-                raise
-            except (UnitSkipped, UnitFailed):
-                is_personal = False
-        self._asking.observed.append(Observation(dict(meter.requests), 0, meter.count))
-        return is_personal
 
     async def _sampled(self, unit: Unit) -> Sample:
         source = self._equipment.sources[unit.dataset]

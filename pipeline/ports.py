@@ -197,6 +197,10 @@ class Sampled(Protocol):
         ...
 
 
+Admits = Callable[[Principal], Awaitable[bool]]
+"""Whether anything of a principal is read. Raises: UnitSkipped, UnitFailed, SourceRefused."""
+
+
 @dataclass(frozen=True, slots=True)
 class Preparation:
     """What a connector learnt before its units can be made."""
@@ -211,6 +215,8 @@ class Preparation:
     """Whose data there is besides that of users and groups: the teams."""
     since: Mapping[tuple[str, Principal], datetime] = field(default_factory=dict, repr=False)
     """From when on windows of `run` have to reach at least, by dataset and principal, because of what is owed."""
+    admissions: Mapping[PrincipalKind, Admits] = field(default_factory=dict, repr=False)
+    """Of a glimpse: of which kinds of its `principals` only some are read, and who tells which."""
 
 
 class Connector(Protocol):

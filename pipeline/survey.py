@@ -12,7 +12,7 @@ from pipeline.model import Page, Principal, PrincipalKind, Unit, Window
 from pipeline.outcomes import OutcomeReport
 from pipeline.parts import UnitResult
 from pipeline.plan import dataset_window, units_of
-from pipeline.ports import Owing, Source
+from pipeline.ports import Admits, Owing, Source
 from pipeline.reading import UnitReader
 from pipeline.shared_mailboxes import MAILBOX_DATASETS
 from pipeline.telemetry import Event
@@ -46,6 +46,8 @@ class Survey:
         self._sources = equipment.sources
         self._principals: dict[PrincipalKind, list[Principal]] = {PrincipalKind.TENANT: [equipment.tenant]}
         self._unprepared: dict[tuple[str, Principal], UnitSkipped | UnitFailed] = {}
+        self.admissions: dict[PrincipalKind, Admits] = {}
+        """Of which kinds of principals a glimpse of the connectors has left open who is read."""
         self._owed_since: dict[tuple[str, Principal], datetime] = {}
         self._windows: dict[tuple[str, datetime | None, datetime | None], Window | None] = {}
 
@@ -149,6 +151,7 @@ class Survey:
                 continue
             self._unprepared |= prepared.failed
             self._owed_since |= prepared.since
+            self.admissions |= prepared.admissions
             for dataset, denial in prepared.denied.items():
                 self._report.denied([dataset], denial)
             for principal in prepared.principals:

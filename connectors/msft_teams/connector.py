@@ -19,8 +19,8 @@ from connectors.msft_teams.names import NAME
 from connectors.msft_teams.teams import Teams
 from connectors.options import ConnectorOptions
 from pipeline.errors import DatasetDenied, FailReason, SourceRefused, UnitFailed, UnitSkipped
-from pipeline.model import Principal
-from pipeline.ports import Connector, Glimpsing, Learner, Owing, Preparation, Reach, Source
+from pipeline.model import Principal, PrincipalKind
+from pipeline.ports import Admits, Connector, Glimpsing, Learner, Owing, Preparation, Reach, Source
 
 
 def connector(client: GraphClient, *, select: Select, options: ConnectorOptions) -> "TeamsConnector":
@@ -51,11 +51,14 @@ class TeamsConnector:
     async def glimpse(self, users: Sequence[Principal]) -> Preparation:
         """As `prepare`, without what takes requests for each user; what is refused here fails where it is sampled."""
         principals: list[Principal] = []
+        admissions: dict[PrincipalKind, Admits] = {}
         for part in self._parts.values():
             if isinstance(part, Glimpsing):
                 with suppress(UnitFailed, SourceRefused):
-                    principals += (await part.glimpse(users)).principals
-        return Preparation(principals=principals)
+                    glimpsed = await part.glimpse(users)
+                    principals += glimpsed.principals
+                    admissions |= glimpsed.admissions
+        return Preparation(principals=principals, admissions=admissions)
 
     def remind(self, owed: bytes) -> None:
         """Remind every part of what it owes."""

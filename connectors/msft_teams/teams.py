@@ -61,26 +61,36 @@ class Teams:
             DatasetDenied, UnitFailed, SourceRefused: the teams cannot be listed.
         """
         del users
-        team_ids = _saved_ids.decode(saved) if saved is not None else await self._listed()
-        return Preparation(
-            saved=msgspec.msgpack.encode(team_ids),
-            principals=[Principal(PrincipalKind.TEAM, team_id) for team_id in team_ids],
-        )
+        teams = await self._concerned() if saved is None else list(map(_team, _saved_ids.decode(saved)))
+        return Preparation(saved=msgspec.msgpack.encode([team.id for team in teams]), principals=teams)
 
     async def glimpse(self, users: Sequence[Principal]) -> Preparation:
-        """The list of teams is as short for an estimate."""
-        return await self.prepare(users, saved=None)
+        """The list of teams is as short for an estimate; their members are not."""
+        del users
+        admissions = {} if self._scope is None else {PrincipalKind.TEAM: self._concerns_scope}
+        return Preparation(principals=await self._listed(), admissions=admissions)
 
-    async def _listed(self) -> list[str]:
+    async def _concerned(self) -> list[Principal]:
+        """The teams that are read."""
+        teams = await self._listed()
+        if self._scope is None:
+            return teams
+        concerned = await side_by_side(self._concerns_scope, teams, at_most=LOOKERS)
+        return [team for team, concerns in zip(teams, concerned, strict=True) if concerns]
+
+    async def _concerns_scope(self, team: Principal) -> bool:
+        return self._scope is None or await self._scope.has_member_in_scope(team.id)
+
+    async def _listed(self) -> list[Principal]:
         try:
             pages = await self._list.whole(Unit("teams_teams", Principal(PrincipalKind.TENANT, "")))
         except UnitSkipped as skipped:  # a list of all teams is never expected to be missing
             raise UnitFailed(FailReason.UNKNOWN_ERROR, code=skipped.code) from None
-        team_ids = dict.fromkeys(team.id for page in pages for team in typed(page, _listed_teams))
-        if self._scope is None:
-            return list(team_ids)
-        concerned = await side_by_side(self._scope.has_member_in_scope, team_ids, at_most=LOOKERS)
-        return [team_id for team_id, concerns in zip(team_ids, concerned, strict=True) if concerns]
+        return list(dict.fromkeys(_team(team.id) for page in pages for team in typed(page, _listed_teams)))
+
+
+def _team(team_id: str) -> Principal:
+    return Principal(PrincipalKind.TEAM, team_id)
 
 
 def _list_of_teams() -> Collection:

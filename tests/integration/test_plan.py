@@ -65,10 +65,21 @@ async def test_mailboxes_are_asked_for_the_sample_only(open_site: OpenSite) -> N
     """Without shared ones the run asks every mailbox; its plan does not, and says so much of it as well."""
     keys = {**MAIL_AND_CALENDAR, "scope.include_shared": False}
     site = await open_site(users=120, history=timedelta(days=25), profile=SKEWED, keys=keys)
-    found, spent = await foresee(site, Request(kind=RunKind.BACKFILL, since=SINCE, until=UNTIL))
-    assert found.sample_requests <= FEWEST_REQUESTS
-    assert spent == found.sample_requests + found.directory_requests
+    found = await hold_to_its_word(site)
     assert found.directory_requests < len(site.tenant.user_ids) / 4
+
+
+async def test_teams_are_asked_for_the_sample_only(open_site: OpenSite) -> None:
+    """Where the scope names groups the run asks each team for its members; its plan does not, and knows how many do."""
+    profile = replace(CALM, groups=240, threads_per_week=2, one_on_one_chats=0, group_chats=0, meeting_chats=0)
+    site = await open_site(users=40, history=timedelta(days=25), profile=profile)
+    members = {group["id"]: site.tenant.truth.members(group["id"]) for group in site.tenant.truth.groups()}
+    some = next(group for group, found in members.items() if len(found) == 8)
+    site.keys = {"connectors": {"msft-teams": {}}, "scope.include_groups": [some]}
+    found = await hold_to_its_word(site)
+    assert found.directory_requests < len(site.tenant.groups.ids) / 8
+    read = {row[0] for row in site.query("teams_teams", "id")}
+    assert 0 < len(read) < len(site.tenant.truth.teams())
 
 
 @pytest.mark.long
