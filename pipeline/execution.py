@@ -222,15 +222,20 @@ class Execution:
     async def _owed(
         self, manifest: Manifest, done: Mapping[Key, list[Window]], known: Mapping[Key, datetime], bounds: Bounds
     ) -> bytes:
-        """What connectors owe from now on; that of others stays as it is."""
+        """What connectors owe from now on; that of others stays as it is. The manifest is told what is too much."""
         equipment = self._equipment
         reach = RunReach(done=done, known=known, bounds=bounds, failed=manifest.failed, pseudonym=equipment.pseudonym)
         owed = await equipment.owed.load()
         for connector in equipment.connectors:
             if isinstance(connector, Owing):
-                owes = await connector.owed(reach)
+                debts = await connector.owed(reach)
                 owed = {name: left for name, left in owed.items() if name != connector.name}
-                owed |= {} if owes is None else {connector.name: owes}
+                owed |= {} if debts.kept is None else {connector.name: debts.kept}
+                for dataset, count in debts.dropped.items():
+                    manifest.datasets[dataset].debts_dropped = count
+                    equipment.log.warning(
+                        Event.DEBTS_DROPPED, run_id=self._record.run_id, dataset=dataset, debts_dropped=count
+                    )
         return await equipment.owed.replacement(owed, at=self._record.started_at)
 
     async def _finish_seal(self) -> Manifest:

@@ -60,6 +60,7 @@ class DatasetLine(msgspec.Struct):
     units: UnitCounts = msgspec.field(default_factory=UnitCounts)
     completeness: Completeness = msgspec.field(default_factory=Completeness)
     parts: list[PartLine] = msgspec.field(default_factory=list)
+    debts_dropped: int | msgspec.UnsetType = msgspec.UNSET  # chats or meetings that failed and cannot be kept in mind
 
 
 class LeftOut(msgspec.Struct, frozen=True):
@@ -91,6 +92,11 @@ class Manifest(msgspec.Struct, kw_only=True):
     def unexplained(self) -> int:
         """By how many records what was read differs from what was expected, for no known reason."""
         return sum(line.completeness.unexplained for line in self.datasets.values())
+
+    @property
+    def debts_dropped(self) -> dict[str, int]:
+        """By dataset: how many chats or meetings that failed no later run is reminded of."""
+        return {dataset: line.debts_dropped for dataset, line in self.datasets.items() if line.debts_dropped}
 
     @property
     def skips_by_reason(self) -> dict[str, int]:

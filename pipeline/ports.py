@@ -257,6 +257,16 @@ class Reach(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Debts:
+    """What a connector owes."""
+
+    kept: bytes | None = field(default=None, repr=False)
+    """For `Owing.remind`; None: nothing."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """By dataset: how many chats or meetings beyond that there was no room for."""
+
+
 @runtime_checkable
 class Owing(Protocol):
     """A connector (or a part of one) whose failed units are not made good by their principals' watermarks alone."""
@@ -265,8 +275,8 @@ class Owing(Protocol):
         """Of what the run before left owing; called before `prepare`, by `run` only."""
         ...
 
-    async def owed(self, reach: Reach) -> bytes | None:
-        """What is owed now that a run has read so far: of what it was reminded of, and since. None: nothing."""
+    async def owed(self, reach: Reach) -> Debts:
+        """What is owed now that a run has read so far: of what it was reminded of, and since."""
         ...
 
 

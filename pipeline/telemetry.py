@@ -42,6 +42,7 @@ class Event(StrEnum):
     FENCE_RAISED = "fence_raised"
     PROGRESS = "progress"
     MEMORY_SHORT = "memory_short"
+    DEBTS_DROPPED = "debts_dropped"
     WORKERS_CHANGED = "workers_changed"
     STOP_REQUESTED = "stop_requested"
     METRICS_NOT_WRITTEN = "metrics_not_written"
@@ -70,6 +71,8 @@ EVENTS: Mapping[Event, str] = {
     Event.PROGRESS: "Once a minute: how far the run has come.",
     Event.MEMORY_SHORT: "The process alone takes so much that limits.memory_mib leaves little for rows; it is kept "
     "less closely then.",
+    Event.DEBTS_DROPPED: "More chats or meetings failed than can be kept in mind for the next run; a backfill of the "
+    "run's window reads them.",
     Event.WORKERS_CHANGED: "Workers joined, or one was lost: its units are read by others.",
     Event.STOP_REQUESTED: "A signal or the deadline asks for a stop.",
     Event.METRICS_NOT_WRITTEN: "The metrics file or endpoint of telemetry could not be served; the run goes on.",
@@ -82,6 +85,7 @@ KEYS: Mapping[str, str] = {
     "code": "Microsoft's error code, or our word where an answer had none",
     "counted_mib": "most MiB of answers and rows that were held at once",
     "dataset": "the dataset",
+    "debts_dropped": "chats or meetings that failed and that no later run is reminded of",
     "dropped_keys": "keys that are not on this list and were left out of the line",
     "event": "what happened",
     "expected": "records that Graph counted",

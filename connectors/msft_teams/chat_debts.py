@@ -9,6 +9,7 @@ import zlib
 from array import array
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import msgspec
 
@@ -16,14 +17,18 @@ from connectors.msft_teams.roster import Roster
 from pipeline.model import Principal, PrincipalKind
 from pipeline.ports import Reach
 
-MOST = 1_000_000  # chats of a dataset, 8 bytes each; beyond, a chat that changes its reader has a gap
+MOST = 1_000_000  # chats of a dataset, 8 bytes each; beyond, a chat that changes its reader has a gap, which is told
 
 
 class ChatDebts:
     """By dataset and digest of a chat: the second since 1970 from which it was not read. Does not change."""
 
-    def __init__(self, since: Mapping[str, Mapping[int, int]] | None = None) -> None:
+    def __init__(
+        self, since: Mapping[str, Mapping[int, int]] | None = None, *, dropped: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
         self._since = since or {}
+        self.dropped = dropped
+        """By dataset: how many chats there was no room for."""
 
     def starts(self, roster: Roster) -> dict[tuple[str, Principal], datetime]:
         """From when on the readers of these chats have to read."""
@@ -36,18 +41,31 @@ class ChatDebts:
                     starts[key] = min(starts.get(key, _instant(since)), _instant(since))
         return starts
 
-    def after(self, roster: Roster, reach: Reach, *, datasets: Iterable[str], lists_all: bool) -> "ChatDebts":
-        """What is owed after a run; `lists_all`: a chat that is not in its roster has no member in scope."""
-        since = {dataset: self._after(dataset, roster, reach, lists_all=lists_all) for dataset in datasets}
-        return ChatDebts({dataset: chats for dataset, chats in since.items() if chats})
+    def after(
+        self, roster: Roster, reach: Reach, *, datasets: Iterable[str], lists_all: bool, most: int = MOST
+    ) -> "ChatDebts":
+        """What is owed after a run, of at most so many chats a dataset.
 
-    def _after(self, dataset: str, roster: Roster, reach: Reach, *, lists_all: bool) -> dict[int, int]:
+        `lists_all`: a chat that is not in its roster has no member in scope.
+        """
+        since, dropped = {}, {}
+        for dataset in datasets:
+            since[dataset], dropped[dataset] = self._after(dataset, roster, reach, lists_all=lists_all, most=most)
+        return ChatDebts(
+            {dataset: chats for dataset, chats in since.items() if chats},
+            dropped={dataset: count for dataset, count in dropped.items() if count},
+        )
+
+    def _after(
+        self, dataset: str, roster: Roster, reach: Reach, *, lists_all: bool, most: int
+    ) -> tuple[dict[int, int], int]:
+        """What is owed of one dataset, and how many chats more."""
         before = self._since.get(dataset, {})
         unread = {
             user: begin for user in roster.users if (begin := reach.unread_from(dataset, _user(user))) is not None
         }
         if len(unread) == len(roster.users):
-            return dict(before)  # the service was down: nobody's watermark is ahead of another's
+            return dict(before), 0  # the service was down: nobody's watermark is ahead of another's
         owed: dict[int, int] = {}
         for digest, since in before.items():
             reader = roster.reader_of(digest)
@@ -57,11 +75,14 @@ class ChatDebts:
                     owed[digest] = _second(begin)
             elif not lists_all:
                 owed[digest] = since
+        dropped = 0
         for digest, user in roster.read_by(unread):
             second = _second(unread[user])
-            if len(owed) < MOST or digest in owed:
+            if len(owed) < most or digest in owed:
                 owed[digest] = min(owed.get(digest, second), second)
-        return owed
+            else:
+                dropped += 1
+        return owed, dropped
 
     def to_bytes(self) -> bytes | None:
         """For `from_bytes` in the next run; None where nothing is owed."""

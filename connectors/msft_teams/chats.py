@@ -59,7 +59,7 @@ from pipeline.errors import (
 )
 from pipeline.metering import joined
 from pipeline.model import MICROSECOND, Page, Principal, PrincipalKind, Unit, Window
-from pipeline.ports import Preparation, Reach, RequestKind, RowFilter, Sample, Source
+from pipeline.ports import Debts, Preparation, Reach, RequestKind, RowFilter, Sample, Source
 
 LISTERS = 16  # users whose chats are listed at the same time; the governor keeps the rate
 LIST_SLOW_AFTER_S = 5.0  # somebody else's list is begun beside one that takes longer: it backs off
@@ -121,7 +121,7 @@ class Chats:
         """Of chats whose readers failed: who reads them now begins where they were left."""
         self._debts = ChatDebts.from_bytes(owed)
 
-    async def owed(self, reach: Reach) -> bytes | None:
+    async def owed(self, reach: Reach) -> Debts:
         """The chats whose readers failed; without a roster nothing was read, and nothing is settled."""
         debts = self._debts
         if self._rota.is_known:
@@ -129,7 +129,7 @@ class Chats:
             debts = await asyncio.to_thread(
                 debts.after, self._rota.roster, reach, datasets=datasets, lists_all=self._lists_all
             )
-        return debts.to_bytes()
+        return Debts(debts.to_bytes(), debts.dropped)
 
     async def _listed(self, users: Sequence[Principal]) -> tuple[Roster, Mapping[str, Failure]]:
         builder = RosterBuilder(user.id for user in users)

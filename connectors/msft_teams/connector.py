@@ -3,6 +3,7 @@
 A missing permission for chats must not cost the channels, so a part that is refused denies its datasets only.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -20,7 +21,7 @@ from connectors.msft_teams.teams import Teams
 from connectors.options import ConnectorOptions
 from pipeline.errors import DatasetDenied, FailReason, SourceRefused, UnitFailed, UnitSkipped
 from pipeline.model import Principal, PrincipalKind
-from pipeline.ports import Admits, Connector, Glimpsing, Learner, Owing, Preparation, Reach, Source
+from pipeline.ports import Admits, Connector, Debts, Glimpsing, Learner, Owing, Preparation, Reach, Source
 
 
 def connector(client: GraphClient, *, select: Select, options: ConnectorOptions) -> "TeamsConnector":
@@ -67,10 +68,14 @@ class TeamsConnector:
             if name in left:
                 part.remind(left[name])
 
-    async def owed(self, reach: Reach) -> bytes | None:
+    async def owed(self, reach: Reach) -> Debts:
         """What the parts owe."""
-        owed = {name: left for name, part in self._owing.items() if (left := await part.owed(reach)) is not None}
-        return msgspec.msgpack.encode(owed) if owed else None
+        debts = {name: await part.owed(reach) for name, part in self._owing.items()}
+        kept = {name: each.kept for name, each in debts.items() if each.kept is not None}
+        dropped = Counter[str]()
+        for each in debts.values():
+            dropped.update(each.dropped)
+        return Debts(msgspec.msgpack.encode(kept) if kept else None, dropped)
 
     async def prepare(self, users: Sequence[Principal], *, saved: bytes | None) -> Preparation:
         """Prepare every part; one that is refused denies its own datasets, also when an interrupted run goes on."""

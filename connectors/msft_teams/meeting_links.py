@@ -12,6 +12,7 @@ as keyed digests. One meeting occurs with its link written in several ways: perc
 
 import secrets
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Generic, TypeVar
@@ -20,14 +21,14 @@ from urllib.parse import unquote
 import msgspec
 
 from pipeline.model import Page, Principal, PrincipalKind, Unit
-from pipeline.ports import Reach
+from pipeline.ports import Debts, Reach
 
 USERS, EVENTS, CHATS, CALLS = "entra_users", "calendar_events", "teams_chats", "teams_call_records"
 _PACKED_LIKE = (  # what nearly every link holds; packing leaves little more than the ids between
     b"https://teams.microsoft.com/l/meetup-join/19%3ameeting_%40thread.v2/0"
     b"?context=%7b%22Tid%22%3a%22-%22%2c%22Oid%22%3a%22-%22%7d"
 )
-MOST_OWED = 200_000  # links that are kept from one run to the next; some 20 MiB
+MOST_OWED = 200_000  # links that are kept from one run to the next, some 20 MiB; what is beyond is told
 _SMALL_WINDOW = -9  # raw deflate over 512 bytes: links are short, and a compressor for each has to be cheap
 
 Record = TypeVar("Record")
@@ -38,8 +39,9 @@ class MeetingLinks:
 
     learns_from = frozenset({USERS, EVENTS, CHATS, CALLS})
 
-    def __init__(self, *, serves: Iterable[str]) -> None:
+    def __init__(self, *, serves: Iterable[str], most_owed: int = MOST_OWED) -> None:
         self.serves = frozenset(serves)
+        self._most_owed = most_owed
         self._key = secrets.token_bytes(16)
         self._links: dict[str, dict[bytes, bytes]] = {}  # organizer -> digest of the meeting -> packed link
         self._unsaved: dict[str, list[str]] = {}
@@ -82,16 +84,20 @@ class MeetingLinks:
         for organizer, links in _decoded(owed).items():
             self._unsaved.setdefault(organizer, []).extend(link for link in links if self._add(organizer, link))
 
-    async def owed(self, reach: Reach) -> bytes | None:
+    async def owed(self, reach: Reach) -> Debts:
         """The links of organizers any of whose datasets failed, since nothing may point to their meetings again."""
         owed: dict[str, list[str]] = {}
-        left = MOST_OWED
-        for organizer in self._links:  # those it was reminded of first: others' links may be met again
+        dropped: Counter[str] = Counter()
+        left = self._most_owed
+        for organizer, links in self._links.items():  # those it was reminded of first: others' may be met again
             principal = Principal(PrincipalKind.USER, organizer)
-            if left > 0 and any(reach.has_failed(dataset, principal) for dataset in self.serves):
+            failed = [dataset for dataset in self.serves if reach.has_failed(dataset, principal)]
+            if failed and left > 0:
                 owed[organizer] = self.of(organizer)[:left]
                 left -= len(owed[organizer])
-        return _encoded(owed) if owed else None
+            if failed and (missing := len(links) - len(owed.get(organizer, ()))):
+                dropped.update(dict.fromkeys(failed, missing))
+        return Debts(_encoded(owed) if owed else None, dropped)
 
     def _links_on(self, unit: Unit, page: Page) -> Iterator[tuple[str | None, str | None]]:
         """Organizer and link of each record; None where one is not told."""

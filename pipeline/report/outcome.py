@@ -73,4 +73,7 @@ def _problems(manifest: Manifest) -> list[str]:
         )
     if rejected:
         problems.append(f"{count(rejected, 'record')} {were(rejected)} rejected")
+    if dropped := manifest.debts_dropped:
+        told = several([f"{cut(dataset)} {number:,}" for dataset, number in dropped.items()])
+        problems.append(f"more failed than can be kept in mind ({told}), which a backfill of this window reads")
     return problems or ["not everything could be read"]

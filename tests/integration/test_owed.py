@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from connectors.emulator import Fault
+from connectors.msft_teams.chat_debts import ChatDebts
 from pipeline.errors import StoreUnavailable
+from pipeline.manifest import decode_manifest
 from pipeline.model import RunKind
 from pipeline.ports import StateStore
+from pipeline.report.outcome import ending
 from pipeline.run import Request, export
 from tests.integration.conftest import NOW, OpenSite
 from tests.integration.site import Site, thread_token, token
@@ -125,6 +128,25 @@ async def test_reports_of_an_organizer_who_failed_beyond_the_overlap_are_read(op
     missed = true_reports(site, own, settled - 5 * DAY, now + 11 * DAY - (now - settled))
     assert {key for key in missed if key in true_reports(site, own, settled, settled + DAY)}
     assert missed.items() <= exported_reports(site, last.run_id).items()
+
+
+async def test_a_debt_that_is_dropped_is_told(
+    open_site: OpenSite, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the log, in the manifest and in the report's first sentence; the exit code is that of a gap."""
+    monkeypatch.setattr(ChatDebts.after, "__kwdefaults__", {"most": 1})
+    site = await open_site(users=10, keys=CHATS)
+    reader = readable_members(site, group_chat(site))[0]
+    await site.run()
+    site.tenant.clock.advance(DAY)
+    site.emulator.faults.replace([Fault(kind="getAllMessages", mailbox=reader, status=500, code="InternalServerError")])
+    manifest = await site.run()
+    dropped = manifest.debts_dropped["teams_chat_messages"]
+    assert dropped > 0
+    assert f"debts_dropped={dropped}" in capsys.readouterr().out
+    assert f"(teams_chat_messages {dropped})" in ending(manifest).sentence
+    published = (site.folder / "data" / "_manifests" / f"{manifest.run_id}.json").read_bytes()
+    assert decode_manifest(published).debts_dropped == manifest.debts_dropped
 
 
 def readers(site: Site) -> list[str]:

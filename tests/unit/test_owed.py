@@ -131,10 +131,34 @@ async def test_links_are_owed_of_organizers_who_failed() -> None:
     async def owed(*failed: LeftOut) -> dict[str, list[str]]:
         left = await links.owed(reach(FIRST, known=FIRST, done={}, failed=list(failed)))
         again = MeetingLinks(serves=[DATASET])
-        again.remind(left or saved({}))
+        again.remind(left.kept or saved({}))
         return {user: again.of(user) for user in "ab" if again.concerns(Principal(PrincipalKind.USER, user))}
 
     assert await owed(LeftOut("a", DATASET, FailReason.SERVICE_ERROR)) == {"a": [link]}
     assert await owed(LeftOut(None, DATASET, FailReason.SERVICE_ERROR)) == {"a": [link], "b": [link + "b"]}
     assert await owed(LeftOut(None, DATASET, FailReason.PERMISSION)) == {}
     assert await owed() == {}
+
+
+async def test_links_beyond_what_can_be_kept_are_counted() -> None:
+    """Of each dataset that failed; what is kept are whole numbers of links, the oldest first."""
+    link = "https://teams.microsoft.com/l/meetup-join/19%3ameeting_x%40thread.v2/0"
+    links = MeetingLinks(serves=[DATASET, "other"], most_owed=3)
+    links.remind(saved({"a": [link + "1", link + "2"], "b": [link + "3", link + "4"], "c": [link + "5"]}))
+    failed = [LeftOut(user, DATASET, FailReason.SERVICE_ERROR) for user in "abc"]
+    debts = await links.owed(reach(FIRST, known=FIRST, done={}, failed=failed))
+    assert debts.dropped == {DATASET: 2}
+    again = MeetingLinks(serves=[DATASET])
+    again.remind(debts.kept or saved({}))
+    assert {user: len(again.of(user)) for user in "abc"} == {"a": 2, "b": 1, "c": 0}
+    assert (await links.owed(reach(FIRST, known=FIRST, done={}))).dropped == {}
+
+
+def test_chats_beyond_what_can_be_kept_are_counted() -> None:
+    """Those that were owed before stay; nothing is dropped where there is room."""
+    roster, one = roster_of(a="vwxy", b="z"), FIRST + DAY
+    behind = reach(one, known=FIRST, done={"b": FIRST})
+    few = ChatDebts().after(roster, behind, datasets=[DATASET], lists_all=True, most=3)
+    assert few.dropped == {DATASET: 1}
+    assert kept(few).after(roster, behind, datasets=[DATASET], lists_all=True, most=3).dropped == {DATASET: 1}
+    assert ChatDebts().after(roster, behind, datasets=[DATASET], lists_all=True, most=4).dropped == {}

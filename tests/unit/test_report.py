@@ -13,7 +13,7 @@ from msgspec.structs import replace as replace_struct
 from pipeline.errors import ConfigurationError, FailReason
 from pipeline.exits import Exit
 from pipeline.facts import DatasetDays
-from pipeline.manifest import LeftOut, Range
+from pipeline.manifest import LeftOut, Range, decode_manifest, encode_manifest
 from pipeline.model import RunKind
 from pipeline.report.coverage import LEVELS, MOST_COLUMNS, coverage
 from pipeline.report.evidence import Evidence, gather
@@ -90,6 +90,20 @@ def test_a_partial_run_says_what_is_missing_and_what_becomes_of_it() -> None:
         "The next run tries again what failed."
     )
     assert (told.tone, told.code) == ("fair", Exit.PARTIAL)
+
+
+def test_what_cannot_be_kept_in_mind_is_said_with_its_remedy() -> None:
+    """By dataset; a manifest in which there is room for everything does not know the key."""
+    found = replace_struct(
+        manifest(), status="partial", failed=[LeftOut("t~a", "teams_chat_messages", FailReason.TIMEOUT)]
+    )
+    assert b"debts_dropped" not in encode_manifest(found)
+    found.datasets["mail_messages"].debts_dropped = 1_200
+    assert decode_manifest(encode_manifest(found)).debts_dropped == {"mail_messages": 1_200}
+    assert ending(found).sentence.endswith(
+        "1 principal failed (timeout 1) and more failed than can be kept in mind (mail_messages 1,200), "
+        "which a backfill of this window reads. The next run tries again what failed."
+    )
 
 
 def test_an_abandoned_backfill_is_to_be_repeated() -> None:
