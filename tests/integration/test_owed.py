@@ -1,22 +1,30 @@
 """What a failed unit owes is read although nobody's own watermark, and no overlap, leads back to it."""
 
+import asyncio
+import os
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from connectors.emulator import Fault
+from config.instants import format_instant
+from connectors.emulator import Emulator, Fault, Tenant
 from connectors.msft_teams.chat_debts import ChatDebts
 from pipeline.errors import StoreUnavailable
+from pipeline.exits import Exit
 from pipeline.manifest import decode_manifest
 from pipeline.model import RunKind
 from pipeline.ports import StateStore
 from pipeline.report.outcome import ending
 from pipeline.run import Request, export
 from tests.integration.conftest import NOW, OpenSite
+from tests.integration.doomed import Operator
+from tests.integration.ground import Folders, operator
 from tests.integration.site import Site, thread_token, token
 from tests.integration.test_changing_readers import DAY, SETTLED, exported, group_chat, readable_members, true_messages
+from tests.integration.test_kill import COMMAND
 from tests.integration.test_meetings import FEW_CHATS, READERS, exported_reports, true_reports
 
 CHATS: dict[str, object] = {"connectors": {"msft-teams": {}}, "initial_lookback": "11d"}
@@ -147,6 +155,56 @@ async def test_a_debt_that_is_dropped_is_told(
     assert f"(teams_chat_messages {dropped})" in ending(manifest).sentence
     published = (site.folder / "data" / "_manifests" / f"{manifest.run_id}.json").read_bytes()
     assert decode_manifest(published).debts_dropped == manifest.debts_dropped
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_workers_leave_and_pay_the_same_debts(tmp_path: Path) -> None:
+    """Two processes read the night that fails and the one that makes good: the chat's next reader, the owed links."""
+    tenant = Tenant(seed=7, users=8, now=NOW, history=timedelta(days=10), profile=replace(FEW_CHATS, group_chats=2))
+    async with Emulator(tenant) as emulator:
+        here = operator(tmp_path / "here", emulator, Folders(tmp_path), keys=READERS)
+        site = Site(tenant, emulator, tmp_path / "here")
+        assert await night(here, at=NOW) == Exit.COMPLETE
+
+        chat = group_chat(site)
+        reader = readable_members(site, chat)[0]
+        tenant.clock.advance(2 * DAY)  # to a Wednesday: meetings were held
+        tenant.deliver_chat_messages(chat_id=chat, count=5, at=NOW + timedelta(hours=4))
+        emulator.faults.replace(
+            [
+                Fault(kind="getAllMessages", mailbox=reader, status=423, code="Locked"),
+                Fault(kind="onlineMeetings", status=423, code="Locked"),
+            ]
+        )
+        own = {user: list(tenant.truth.online_meetings(user)) for user in readers(site)}
+        missed = true_reports(site, own, NOW, NOW + DAY)
+        assert missed
+        assert await night(here, "--engine", "local:2", at=NOW + 2 * DAY) == Exit.PARTIAL
+        assert owed_objects(site)
+
+        emulator.faults.replace([])
+        tenant.leave_chat(chat, reader, at=tenant.clock.now)
+        tenant.clock.advance(10 * DAY)  # nothing that is read again leads to the missed meetings
+        assert await night(here, "--engine", "local:2", at=NOW + 12 * DAY) == Exit.COMPLETE
+        last = max(row[0] for row in site.query("teams_attendance_reports", "_run_id"))
+        assert missed.items() <= exported_reports(site, last).items()
+        of_chat = {key for key in true_messages(site, NOW, NOW + 12 * DAY) if key[0] == thread_token(chat)}
+        assert len(of_chat) >= 5
+        assert of_chat <= set(exported(site, last))
+
+
+async def night(operator: Operator, *options: str, at: datetime) -> int:
+    """A run in a process of its own that may start others; its exit code."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *("run", "--until", format_instant(at), *options),
+        cwd=operator.folder,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **operator.environ},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    return await process.wait()
 
 
 def readers(site: Site) -> list[str]:
