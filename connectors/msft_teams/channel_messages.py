@@ -7,20 +7,18 @@
                           https://learn.microsoft.com/graph/api/chatmessage-list-replies
 (all checked 2026-11)
 
-The export function gives all channels of a team flat, by their last modification, at 200 requests a second. It is
-asked without an upper bound: a message that was edited later would otherwise miss the window of its creation. Edits,
-reactions and deletions come as modified messages. Whether the function covers shared channels is not documented, so
-those that the team hosts are listed as well; a message that comes twice is kept once. What comes of a channel that
-another team hosts is left to that team.
+The export function (`connectors.msft_teams.export_function`) gives all channels of a team flat, by their last
+modification, at 200 requests a second. Edits, reactions and deletions come as modified messages. Whether the function
+covers shared channels is not documented, so those that the team hosts are listed as well; a message that comes twice is
+kept once. What comes of a channel that another team hosts is left to that team.
 
-Where the tenant refuses the function (`connectors.msft_teams.export_function`), all channels are listed, at 20
-requests a second and one a second for each. There nothing can be filtered, but the thread with the last change comes
-first: reading ends at the first one that has not changed since the window began. Replies beyond those that come with
-their root have a next link of their own.
+Where the tenant refuses the function, all channels are listed, at 20 requests a second and one a second for each. There
+nothing can be filtered, but the thread with the last change comes first: reading ends at the first one that has not
+changed since the window began. Replies beyond those that come with their root have a next link of their own.
 Channel delta queries are not used: they reach back eight months and have lost their page of the documentation.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,24 +27,21 @@ from typing import Annotated
 
 import msgspec
 
-from config.instants import format_instant
 from connectors.graph.client import GraphClient
 from connectors.graph.errors import End, Refusal
-from connectors.graph.limits import CHANNEL_MESSAGES_PAGE_ITEMS, EXPORTED_MESSAGES_PAGE_ITEMS
+from connectors.graph.limits import CHANNEL_MESSAGES_PAGE_ITEMS
 from connectors.graph.links import segments
 from connectors.graph.paging import Request, read_pages, typed
-from connectors.graph.sampling import Fill, sample_window
 from connectors.graph.side_by_side import side_by_side
 from connectors.graph.source import Collection, GraphSource, Reading
 from connectors.graph.traffic import TEAMS_EXPORT_TRAFFIC, channel_messages_traffic, channels_traffic
-from connectors.msft_teams.export_function import ExportFunction
+from connectors.msft_teams.export_function import MODIFIED, ExportFunction
 from connectors.msft_teams.names import NAME, UNKNOWN_MEMBERS
 from connectors.options import ConnectorOptions
 from pipeline.metering import joined, metered
-from pipeline.model import MICROSECOND, Page, PrincipalKind, Unit, Window
+from pipeline.model import Page, PrincipalKind, Unit, Window
 from pipeline.ports import RowFilter, Sample
 
-MODIFIED = "lastModifiedDateTime"
 READERS = 4  # channels of one team that are read at the same time
 COVERED = frozenset({"standard", "private"})  # what the export function is documented to give
 NO_REPLIES = msgspec.Raw(b"null")
@@ -58,9 +53,8 @@ class ChannelMessageSource(GraphSource):
     """What was written, or changed, in the channels of a team."""
 
     def __init__(self, client: GraphClient, *, options: ConnectorOptions) -> None:
-        super().__init__(_exported(options), client)
-        self._export = ExportFunction()
-        self._fill = Fill()
+        self._export = ExportFunction(lambda team_id: segments("teams", team_id, "channels", "getAllMessages"))
+        super().__init__(_exported(self._export, options), client)
 
     def filter(self, unit: Unit) -> RowFilter:
         """Keeps the messages of the channels that the team hosts."""
@@ -88,18 +82,9 @@ class ChannelMessageSource(GraphSource):
 
     async def sample(self, unit: Unit, *, chance: Random) -> Sample:
         """The export function from the start of the window until now; what has to be listed beside it is read."""
-        window = _window(unit)
         with metered() as meter:
             try:
-                found = await sample_window(
-                    self._client,
-                    Window(window.start, max(self._client.now(), window.end)),
-                    lambda part: _changed_in(unit.principal.id, part),
-                    page_items=EXPORTED_MESSAGES_PAGE_ITEMS,
-                    fill=self._fill,
-                    budget=self._client.budget(),
-                    chance=chance,
-                )
+                found = await self._export.sample(self._client, unit, chance=chance)
             except Refusal as refusal:
                 if not self._export.may_be_replaced(refusal):
                     raise self.outcome(refusal, unit) from None
@@ -167,33 +152,12 @@ class ChannelMessageSource(GraphSource):
         ]
 
 
-def _changed_in(team_id: str, window: Window, *, is_open: bool = False) -> Request:
-    """The messages of a team by their last change; without an end where the window `is_open`."""
-    end = "" if is_open else f" and {MODIFIED} lt {format_instant(window.end)}"
-    return Request(
-        path=segments("teams", team_id, "channels", "getAllMessages"),
-        query={"$filter": f"{MODIFIED} gt {format_instant(window.start - MICROSECOND)}{end}"},
-        traffic=TEAMS_EXPORT_TRAFFIC,
-        prefer=UNKNOWN_MEMBERS,
-        page_items=EXPORTED_MESSAGES_PAGE_ITEMS,
-    )
-
-
-def _window(unit: Unit) -> Window:
-    if unit.window is None:
-        raise ValueError("channel messages are read by window")
-    return unit.window
-
-
-def _exported(options: ConnectorOptions) -> Collection:
-    def requests(unit: Unit) -> Iterable[Request]:
-        yield _changed_in(unit.principal.id, _window(unit), is_open=True)
-
+def _exported(export: ExportFunction, options: ConnectorOptions) -> Collection:
     return Collection(
         dataset="teams_channel_messages",
         connector=NAME,
         principals=PrincipalKind.TEAM,
-        requests=requests,
+        requests=lambda unit: (export.request(unit),),
         roles=("ChannelMessage.Read.All",),
         windowed=True,
         settle=options.settle_teams,

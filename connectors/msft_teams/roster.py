@@ -181,6 +181,27 @@ class Roster:
         return place if place < len(self._users) and self._users[place] == user_id else None
 
 
+class Rota:
+    """Holds the roster once it is known, for the sources that were made before."""
+
+    def __init__(self) -> None:
+        self._roster: Roster | None = None
+
+    @property
+    def is_known(self) -> bool:
+        return self._roster is not None
+
+    @property
+    def roster(self) -> Roster:
+        if self._roster is None:
+            raise RuntimeError("teams chats are read before `prepare` settled who reads them")
+        return self._roster
+
+    @roster.setter
+    def roster(self, roster: Roster) -> None:
+        self._roster = roster
+
+
 class Failure(msgspec.Struct, frozen=True):
     """Why a user's chats could not be listed, so that a resumed run reports the same."""
 

@@ -32,9 +32,8 @@ def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("connectors.graph.issuer.READ_S", 0.3)
     monkeypatch.setattr("connectors.outlook_mail.MESSAGES_PAGE_ITEMS", 12)
     monkeypatch.setattr("connectors.outlook_calendar.CALENDAR_VIEW_PAGE_ITEMS", 7)
-    monkeypatch.setattr("connectors.msft_teams.chats.CHATS_PAGE_ITEMS", 3)
-    monkeypatch.setattr("connectors.msft_teams.chats.EXPORTED_MESSAGES_PAGE_ITEMS", 5)
-    monkeypatch.setattr("connectors.msft_teams.channel_messages.EXPORTED_MESSAGES_PAGE_ITEMS", 8)
+    monkeypatch.setattr("connectors.msft_teams.chat_lists.CHATS_PAGE_ITEMS", 3)
+    monkeypatch.setattr("connectors.msft_teams.export_function.EXPORTED_MESSAGES_PAGE_ITEMS", 5)
 
 
 async def run_schedules(seeds: range, folder: Path) -> dict[str, int]:

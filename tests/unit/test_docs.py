@@ -28,7 +28,7 @@ from pipeline.lease import LEASE_LIFETIME
 from pipeline.live import EVERY_CLOUD, EVERY_LOCAL
 from pipeline.memory import SHARES_OF_A_ROW_GROUP, SHARES_OF_A_UNIT
 from pipeline.model import RunKind
-from pipeline.ports import Reach
+from pipeline.ports import Debts, Reach
 from pipeline.reading import DAMAGED
 from pipeline.rules_check import check_rules_file
 from pipeline.run import Request, export
@@ -262,8 +262,8 @@ class Debtor(SmallConnector):
     def remind(self, owed: bytes) -> None:
         """Nothing is read otherwise for it."""
 
-    async def owed(self, reach: Reach) -> bytes | None:
-        return b"something"
+    async def owed(self, reach: Reach) -> Debts:
+        return Debts(b"something")
 
 
 async def test_the_state_holds_what_the_table_says() -> None:

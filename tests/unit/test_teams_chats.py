@@ -13,7 +13,8 @@ from aiohttp import web
 from connectors.graph.client import GraphClient
 from connectors.graph.network import Network
 from connectors.graph.throttle import Governor
-from connectors.msft_teams.chats import LISTERS, READERS, Chats
+from connectors.msft_teams.chat_lists import READERS
+from connectors.msft_teams.chats import LISTERS, Chats
 from connectors.options import ConnectorOptions
 from pipeline.errors import DatasetDenied, FailReason, SkipReason, UnitFailed, UnitSkipped
 from pipeline.model import Page, Principal, PrincipalKind, Unit, Window
