@@ -252,6 +252,10 @@ class Reach(Protocol):
         """
         ...
 
+    def end_of(self, dataset: str) -> datetime:
+        """Where the run ends for a windowed dataset."""
+        ...
+
     def has_failed(self, dataset: str, principal: Principal) -> bool:
         """Whether the principal's dataset failed, alone or with all others; a missing permission does not count."""
         ...

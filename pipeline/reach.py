@@ -51,5 +51,8 @@ class RunReach:
         reached = covered_until(begin, self._done.get(key, []))
         return reached if reached < self._bounds.ends[dataset] else None
 
+    def end_of(self, dataset: str) -> datetime:
+        return self._bounds.ends[dataset]
+
     def has_failed(self, dataset: str, principal: Principal) -> bool:
         return (dataset, None) in self._failed or (dataset, self._pseudonym(principal)) in self._failed

@@ -15,7 +15,7 @@ from connectors.graph.connector import Select
 from connectors.msft_teams.calls import calls
 from connectors.msft_teams.chats import Chats
 from connectors.msft_teams.meeting_links import MeetingLinks
-from connectors.msft_teams.meetings import meeting_links, meetings
+from connectors.msft_teams.meetings import Meetings, meeting_links
 from connectors.msft_teams.names import NAME
 from connectors.msft_teams.teams import Teams
 from connectors.options import ConnectorOptions
@@ -32,7 +32,7 @@ def connector(client: GraphClient, *, select: Select, options: ConnectorOptions)
             "teams": Teams(client, select=select, options=options),
             "chats": Chats(client, select=select, options=options),
             "calls": calls(client, options=options),
-            "meetings": meetings(client, links=links, options=options),
+            "meetings": Meetings(client, links=links, options=options),
         },
         links=links,
     )

@@ -33,21 +33,21 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from connectors.graph.client import GraphClient
-from connectors.graph.connector import GraphConnector
 from connectors.graph.errors import End, Refusal
 from connectors.graph.links import segments
 from connectors.graph.paging import Request, read_object, read_pages, typed
 from connectors.graph.retry import UnitBudget
 from connectors.graph.source import Collection, GraphSource, Reading
 from connectors.graph.traffic import MEETING_TRAFFIC
+from connectors.msft_teams.calendar_debts import REPORTS, CalendarDebts
 from connectors.msft_teams.meeting_links import MeetingLinks
 from connectors.msft_teams.names import NAME
 from connectors.options import ConnectorOptions
 from pipeline.metering import metered
-from pipeline.model import Page, PrincipalKind, Unit, Window
-from pipeline.ports import RequestKind, Sample
+from pipeline.model import Page, Principal, PrincipalKind, Unit, Window
+from pipeline.ports import Debts, Preparation, Reach, RequestKind, Sample, Source
 
-MEETINGS, REPORTS = "teams_online_meetings", "teams_attendance_reports"
+MEETINGS = "teams_online_meetings"
 MEETING_ROLES = ("OnlineMeetings.Read.All", "OnlineMeetings.ReadWrite.All")
 REPORT_ROLES = ("OnlineMeetingArtifact.Read.All",)
 GONE = frozenset({End.ITEM_GONE, End.MAYBE_GONE})
@@ -59,16 +59,30 @@ _EDGE = timedelta(seconds=1)  # the exact edges of the window are checked when r
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-def meetings(client: GraphClient, *, links: MeetingLinks, options: ConnectorOptions) -> GraphConnector:
-    """The datasets of online meetings; `links` learns from the others."""
-    finder = MeetingFinder(client, links)
-    return GraphConnector(
-        NAME,
-        [
-            MeetingSource(client, finder),
-            ReportSource(client, finder, options=options),
-        ],
-    )
+class Meetings:
+    """The part of the connector that reads online meetings; `links` learns from the other datasets."""
+
+    name = NAME
+
+    def __init__(self, client: GraphClient, *, links: MeetingLinks, options: ConnectorOptions) -> None:
+        finder = MeetingFinder(client, links)
+        self._debts = CalendarDebts()
+        self._users: Sequence[Principal] = ()
+        self.sources: Sequence[Source] = (MeetingSource(client, finder), ReportSource(client, finder, options=options))
+
+    async def prepare(self, users: Sequence[Principal], *, saved: bytes | None) -> Preparation:
+        """From when on reports have to be read of those whose calendars failed."""
+        del saved
+        self._users = users
+        return Preparation(since=self._debts.starts())
+
+    def remind(self, owed: bytes) -> None:
+        """Of organizers whose calendars failed."""
+        self._debts = CalendarDebts.from_bytes(owed)
+
+    async def owed(self, reach: Reach) -> Debts:
+        """The organizers whose calendars failed, or their reports since."""
+        return Debts(self._debts.after(self._users, reach).to_bytes())
 
 
 def meeting_links() -> MeetingLinks:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from config.instants import format_instant
-from connectors.emulator import Emulator, Fault, Tenant
+from connectors.emulator import Emulator, Fault, MailboxKind, Tenant
 from connectors.msft_teams.chat_debts import ChatDebts
 from pipeline.errors import StoreUnavailable
 from pipeline.exits import Exit
@@ -24,6 +24,7 @@ from tests.integration.doomed import Operator
 from tests.integration.ground import Folders, operator
 from tests.integration.site import Site, thread_token, token
 from tests.integration.test_changing_readers import DAY, SETTLED, exported, group_chat, readable_members, true_messages
+from tests.integration.test_export import readable
 from tests.integration.test_kill import COMMAND
 from tests.integration.test_meetings import FEW_CHATS, READERS, exported_reports, true_reports
 
@@ -155,6 +156,44 @@ async def test_a_debt_that_is_dropped_is_told(
     assert f"(teams_chat_messages {dropped})" in ending(manifest).sentence
     published = (site.folder / "data" / "_manifests" / f"{manifest.run_id}.json").read_bytes()
     assert decode_manifest(published).debts_dropped == manifest.debts_dropped
+
+
+async def test_reports_of_meetings_that_only_a_failing_calendar_shows_are_read(open_site: OpenSite) -> None:
+    """Others led to some of his meetings meanwhile, so that his reports' own window had moved past the others."""
+    site = await open_site(users=8, profile=FEW_CHATS, keys=READERS)
+    site.emulator.app.revoke("CallRecords.Read.All")  # they would lead to whatever was held
+    tenant = site.tenant
+    tenant.clock.advance(2 * DAY)  # to a Wednesday
+    await site.run()
+    attendant = tenant.users_of(MailboxKind.NORMAL)[0]
+    broken = Fault(kind="calendarView", status=500, code="ErrorInternalServerError")
+    site.emulator.faults.replace([replace(broken, mailbox=user) for user in tenant.user_ids if user != attendant])
+    nights = []
+    for days in (1, 9):
+        tenant.clock.advance(days * DAY)
+        nights.append(await site.run())
+    start = SETTLED + 2 * DAY
+    organizers = {user: planned(site, user, start) for user in readers(site)}
+    held = {user: true_reports(site, {user: own}, start, start + 3 * DAY) for user, own in organizers.items()}
+    read = {row[0] for night in nights for row in site.query("teams_online_meetings", "id", run=night.run_id)}
+    unlucky = {user for user, own in organizers.items() if read & {token(meeting["id"]) for meeting in own}}
+    missed = {key: count for user in unlucky for key, count in held[user].items() if key[0] not in read}
+    assert missed
+
+    site.emulator.faults.replace([])
+    tenant.clock.advance(DAY)
+    last = await site.run()
+    assert missed.items() <= exported_reports(site, last.run_id).items()
+    tenant.clock.advance(DAY)
+    again = await site.run()
+    assert missed.keys().isdisjoint(exported_reports(site, again.run_id))
+
+
+def planned(site: Site, user: str, start: datetime) -> list[dict[str, Any]]:
+    """The meetings that stand in their organizer's own calendar, in the three days from `start` on."""
+    events = site.tenant.truth.events(user, start, start + 3 * DAY) if user in readable(site) else []
+    links = {event["onlineMeeting"]["joinUrl"] for event in events if event["onlineMeeting"]}
+    return [meeting for meeting in site.tenant.truth.online_meetings(user) if meeting["joinWebUrl"] in links]
 
 
 @pytest.mark.slow

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
+from connectors.msft_teams.calendar_debts import MOST_TIME, REPORTS, CalendarDebts
 from connectors.msft_teams.chat_debts import ChatDebts
-from connectors.msft_teams.meeting_links import MeetingLinks
+from connectors.msft_teams.meeting_links import EVENTS, MeetingLinks
 from connectors.msft_teams.roster import ListedChat, Roster, RosterBuilder
 from pipeline.errors import FailReason
 from pipeline.manifest import LeftOut
@@ -162,3 +163,27 @@ def test_chats_beyond_what_can_be_kept_are_counted() -> None:
     assert few.dropped == {DATASET: 1}
     assert kept(few).after(roster, behind, datasets=[DATASET], lists_all=True, most=3).dropped == {DATASET: 1}
     assert ChatDebts().after(roster, behind, datasets=[DATASET], lists_all=True, most=4).dropped == {}
+
+
+def test_a_failing_calendar_is_owed_until_it_and_the_reports_are_read() -> None:
+    """From its oldest beginning on, but for what is too long ago; a failure of the reports alone owes nothing."""
+    one, two, late = FIRST + DAY, FIRST + 2 * DAY, FIRST + timedelta(days=100)
+    users = [Principal(PrincipalKind.USER, user) for user in "ab"]
+    calendar, report = (LeftOut("a", dataset, FailReason.TIMEOUT) for dataset in (EVENTS, REPORTS))
+
+    def behind(end: datetime, known: datetime, *failed: LeftOut) -> RunReach:
+        bounds = Bounds(origins={EVENTS: FIRST}, overlaps={EVENTS: DAY}, ends={EVENTS: end, REPORTS: end})
+        marks = {(EVENTS, user): known for user in "ab"}
+        done = {(EVENTS, "b"): [Window(known - DAY, end)]}
+        return RunReach(done=done, known=marks, bounds=bounds, failed=failed, pseudonym=lambda each: each.id)
+
+    assert CalendarDebts().after(users, behind(one, FIRST, report)).to_bytes() is None
+    debts = CalendarDebts().after(users, behind(one, FIRST, calendar))
+    assert debts.starts() == {(REPORTS, users[0]): FIRST - DAY}
+    data = debts.after(users, behind(two, one, calendar)).to_bytes()
+    assert data is not None
+    debts = CalendarDebts.from_bytes(data)
+    assert debts.starts() == {(REPORTS, users[0]): FIRST - DAY}
+    assert debts.after(users, behind(two, one, report)).starts() == debts.starts()
+    assert debts.after(users, behind(two, one)).starts() == {}
+    assert debts.after(users, behind(late, two, calendar)).starts() == {(REPORTS, users[0]): late - MOST_TIME}

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from connectors.msft_teams.meeting_links import MeetingLinks
-from connectors.msft_teams.meetings import meeting_links, meetings
+from connectors.msft_teams.meetings import Meetings, meeting_links
 from connectors.options import ConnectorOptions
 from pipeline.errors import DatasetDenied, SkipReason, UnitSkipped
 from pipeline.model import Page, Principal, PrincipalKind, Unit, Window
@@ -59,7 +59,7 @@ def teams(
 
 
 def sources(graph: ScriptedGraph, links: MeetingLinks) -> tuple[Source, Source]:
-    found, reported = meetings(graph.client, links=links, options=ConnectorOptions()).sources
+    found, reported = Meetings(graph.client, links=links, options=ConnectorOptions()).sources
     return found, reported
 
 
