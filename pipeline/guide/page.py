@@ -99,10 +99,12 @@ its watermark a run begins. Both are the defaults of `windows.settle` and `windo
 
 - Calls: Graph keeps records for 30 days; an older backfill finds nothing, and that is no deletion. The newest row has
   the highest `version`.
-- Attendance: Graph lists the newest 50 reports of a meeting.
+- Attendance: Graph lists the newest 50 reports of a meeting. Meetings of a channel have none here: Graph does not show
+  who attended them. Where an organizer's calendar failed, his reports are read back to there when it is back, at most
+  60 days.
 - Chats: one of the members in scope reads each chat, whoever that is that night. A chat in which nobody in scope is any
-  more stays as it was last seen. Where the reader failed one night and is somebody else the next, a backfill of that
-  night brings what was written in between.
+  more stays as it was last seen. Where the reader failed one night and is somebody else the next, that one reads from
+  where the chat was left, and the other messages of those days that this member reads come again.
 
 """
 

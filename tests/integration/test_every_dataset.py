@@ -9,6 +9,7 @@ from typing import Any
 from connectors.emulator import MailboxKind, TenantProfile
 from connectors.emulator.chats import ChatKind
 from pipeline.manifest import Manifest
+from pipeline.sanitize.rules import built_in_rules
 from tests.integration.conftest import NOW, OpenSite
 from tests.integration.site import Site, thread_token, token
 from tests.integration.truth import COLUMNS, OVERLAP_CALLS, SETTLE, Key, Spans, Truth, parse_instant
@@ -459,6 +460,13 @@ def differences(site: Site, manifest: Manifest, expected: Truth) -> dict[str, tu
     return {dataset: counts for dataset, counts in found.items() if any(counts)}
 
 
+def columns_of_all(site: Site, dataset: str) -> tuple[bool, bool]:
+    """Whether rows have an `_owner`, and whether any has `_removed`; all do, or none."""
+    ((rows, owned, removed),) = site.query(dataset, "count(*), count(_owner), count(_removed)")
+    assert owned in (0, rows)
+    return owned > 0, removed > 0
+
+
 def test_every_dataset_has_a_life() -> None:
     """A dataset that is added needs a word on everything that can happen to it."""
     assert LIVES.keys() == COLUMNS.keys()
@@ -474,6 +482,9 @@ async def test_every_dataset_is_the_truth_in_the_first_night_and_in_the_next(ope
     assert (first.failed, first.status) == ([], "complete")
     assert differences(site, first, world.remember()) == {}
     assert all(first.datasets[dataset].rows for dataset in COLUMNS)
+    assert {dataset: columns_of_all(site, dataset) for dataset in COLUMNS} == {
+        dataset: (rules.owner is not None, False) for dataset, rules in built_in_rules().items()
+    }
 
     site.tenant.clock.advance(DAY)
     deeds = [(dataset, deed) for dataset, life in LIVES.items() for deed in astuple(life) if callable(deed)]
