@@ -6,7 +6,7 @@ when a run begins, or is taken up again, in `run`.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -51,7 +51,7 @@ PROGRESS_EVERY_S = 60.0  # in the log; a terminal has its own display
 STOP_GRACE = timedelta(seconds=20)  # units in flight may finish for so long; Kubernetes grants 30 s before SIGKILL
 
 
-ReadUnits = Callable[[Sequence[Sequence[Unit]]], Awaitable[bool]]
+ReadUnits = Callable[[Iterable[Sequence[Unit]]], Awaitable[bool]]
 """Reads the units of principals; False when it was stopped before the end."""
 
 

@@ -97,7 +97,7 @@ async def forecast(equipment: Equipment, request: Request, *, pacing: Pacing) ->
     with metered() as meter:
         survey = await look_ahead(glimpsing, request, take=keep, see=lessons.see)
         listing = Meter(meter.requests.copy(), meter.seconds)
-    groups = survey.plan(await equipment.watermarks.load(), done=())
+    groups = list(survey.plan(await equipment.watermarks.load(), done=()))
     sampling = _Sampling(
         equipment, groups, admissions=survey.admissions, lessons=lessons, weights=weights, listing=listing
     )

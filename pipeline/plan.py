@@ -3,7 +3,8 @@
 Everything here is a pure function of its arguments.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from pipeline.journal import RunRecord
@@ -11,6 +12,21 @@ from pipeline.model import Principal, RunKind, Unit, Window
 from pipeline.ports import Source
 
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)  # before any record of Microsoft 365
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The units to read, a list for each principal, in the order in which they are begun.
+
+    They are made whenever one goes through them: kept, those of a large tenant would take more than all else.
+    """
+
+    units: int
+    principals: int
+    make: Callable[[], Iterator[list[Unit]]] = field(repr=False)
+
+    def __iter__(self) -> Iterator[list[Unit]]:
+        return self.make()
 
 
 def window_end(source: Source, *, until: datetime, now: datetime) -> datetime:

@@ -1,7 +1,8 @@
 """Finds out whose data a run reads: directory, what connectors learn beforehand, and from both the units."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from types import MappingProxyType
 
 from pipeline.equipment import Equipment
@@ -11,7 +12,7 @@ from pipeline.memory import Hold
 from pipeline.model import Page, Principal, PrincipalKind, Unit, Window
 from pipeline.outcomes import OutcomeReport
 from pipeline.parts import UnitResult
-from pipeline.plan import dataset_window, units_of
+from pipeline.plan import Plan, dataset_window, units_of
 from pipeline.ports import Admits, Owing, Source
 from pipeline.reading import UnitReader
 from pipeline.shared_mailboxes import MAILBOX_DATASETS
@@ -179,48 +180,59 @@ class Survey:
         *,
         done: Iterable[tuple[str, DoneUnit]],
         chosen: Callable[[str, Principal], bool] = lambda _dataset, _principal: True,
-    ) -> list[list[Unit]]:
-        """The units to read, a list for each principal, in the order in which they are begun.
+    ) -> Plan:
+        """The units to read; those that cannot be read are reported.
 
         `chosen` says of dataset and principal whether they are planned now.
         """
         finished: dict[Key, list[Window | None]] = {}
         for dataset, unit in done:
             finished.setdefault((dataset, unit.principal), []).append(unit.window)
-        groups: dict[Principal, list[Unit]] = {}
-        for source in self._sources.values():
-            if source.dataset in (USERS, GROUPS):
-                continue
-            excluded = self._equipment.scope.excluded if source.principals is PrincipalKind.USER else ()
-            for principal in (*self._principals.get(source.principals, []), *excluded):
-                if not chosen(source.dataset, principal):
-                    continue
-                key = (source.dataset, self._equipment.pseudonym(principal))
-                window = self._window(source, principal, known.get(key))
-                if (source.windowed and window is None) or self._is_unprepared(Unit(source.dataset, principal, window)):
-                    continue
-                groups.setdefault(principal, []).extend(units_of(source, principal, window, finished.get(key, [])))
-        planned = [units for units in groups.values() if units]
-        self._report.planned([unit for units in planned for unit in units])
-        self._equipment.log.info(
-            Event.UNITS_PLANNED,
-            run_id=self._record.run_id,
-            units=sum(len(units) for units in planned),
-            principals=len(planned),
-        )
-        return planned
+        units = principals = 0
+        for group in self._groups(known, finished, chosen, unprepared=self._report_unprepared):
+            self._report.planned(group)
+            units += len(group)
+            principals += 1
+        self._equipment.log.info(Event.UNITS_PLANNED, run_id=self._record.run_id, units=units, principals=principals)
+        return Plan(units, principals, lambda: self._groups(known, finished, chosen))
 
-    def _is_unprepared(self, unit: Unit) -> bool:
-        """Report a unit that cannot be read, because its connector could not learn what it needs."""
-        error = self._unprepared.get((unit.dataset, unit.principal))
-        if error is None:
-            return False
+    def _groups(
+        self,
+        known: Mapping[Key, datetime],
+        finished: Mapping[Key, Sequence[Window | None]],
+        chosen: Callable[[str, Principal], bool],
+        *,
+        unprepared: Callable[[Unit], None] = lambda _unit: None,
+    ) -> Iterator[list[Unit]]:
+        """The units of each principal that has any; `unprepared` is told of those that cannot be read."""
+        planned = [source for source in self._sources.values() if source.dataset not in (USERS, GROUPS)]
+        for kind in dict.fromkeys(source.principals for source in planned):
+            sources = [source for source in planned if source.principals is kind]
+            excluded = self._equipment.scope.excluded if kind is PrincipalKind.USER else ()
+            for principal in chain(self._principals.get(kind, ()), excluded):
+                units: list[Unit] = []
+                for source in sources:
+                    if not chosen(source.dataset, principal):
+                        continue
+                    key = (source.dataset, self._equipment.pseudonym(principal))
+                    window = self._window(source, principal, known.get(key))
+                    if source.windowed and window is None:
+                        continue
+                    if (source.dataset, principal) in self._unprepared:
+                        unprepared(Unit(source.dataset, principal, window))
+                        continue
+                    units += units_of(source, principal, window, finished.get(key, ()))
+                if units:
+                    yield units
+
+    def _report_unprepared(self, unit: Unit) -> None:
+        """A unit cannot be read, because its connector could not learn what it needs, or is not to be."""
+        error = self._unprepared[unit.dataset, unit.principal]
         self._report.planned([unit])
         if isinstance(error, UnitSkipped):
             self._report.skipped(unit, error)
         else:
             self._report.failed(unit, error)
-        return True
 
     def _window(self, source: Source, principal: Principal, watermark: datetime | None) -> Window | None:
         """Nearly all principals have one watermark and owe nothing, and share their window."""

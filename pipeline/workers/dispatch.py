@@ -3,7 +3,7 @@
 partition -> number parts -> task -> (a worker) -> report -> keep what was learnt -> journal and publish -> count
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -40,16 +40,17 @@ class Dispatch:
         self._lessons = lessons
         self._outcomes = outcomes
 
-    async def work(self, principals: Sequence[Sequence[Unit]]) -> bool:
+    async def work(self, principals: Iterable[Sequence[Unit]]) -> bool:
         """Read every unit of every principal. False when stopped before the end.
 
         Raises:
             EngineLost, LeaseLost, ConfigurationError, SourceRefused, StoreRefused, StoreUnavailable
         """
-        if not principals:
+        units = list(principals)
+        if not units:
             return True
         await self._journal.open()  # workers look there for what the run is
-        groups = partition(principals, slots=await self._coordinator.slots())
+        groups = partition(units, slots=await self._coordinator.slots())
         tasks = _Tasks(groups, self._equipment, self._journal, self._outcomes)
 
         async def accept(number: int, report: bytes) -> bool:
