@@ -157,9 +157,8 @@ async def _remember(equipment: Equipment, scene: Scene) -> None:
     windowed = [
         source for source in equipment.sources.values() if source.windowed and source.principals is PrincipalKind.USER
     ]
-    await equipment.watermarks.advance(
-        ((source.dataset, equipment.pseudonym(user)), NOW - DAY) for user in users for source in windowed
-    )
+    keys = sorted((source.dataset, equipment.pseudonym(user)) for user in users for source in windowed)
+    await equipment.watermarks.advance(dict.fromkeys(keys, NOW - DAY))
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from benchmarks.results import Answer, Claim, Line, line
-from pipeline.journal import DoneUnit, Entry, Journal, RunRecord
+from pipeline.done import DoneUnit
+from pipeline.journal import Entry, Journal, RunRecord
 from pipeline.lease import hold
 from pipeline.model import MICROSECOND, RunKind, Window
 from pipeline.plan import remaining
@@ -48,7 +49,7 @@ async def _lines(principals: list[str]) -> list[Line]:
     state = MemoryStore(MemoryBucket())
     watermarks = Watermarks(state, StateVault(derive_key(b"benchmark")), salt_fingerprint="benchmark")
     keys = [(dataset, principal) for dataset in DATASETS for principal in principals]
-    await watermarks.advance((key, NIGHT.start) for key in keys)
+    await watermarks.advance(dict.fromkeys(sorted(keys), NIGHT.start))
     async with hold(state, kind=RunKind.RUN, clock=lambda: NIGHT.end) as lease:
         record = _record()
         await _write_journal(state, record, principals)
@@ -67,7 +68,7 @@ async def _lines(principals: list[str]) -> list[Line]:
             await _line("watermarks: read", watermarks.load),
             await _line("journal: read and settled", lambda: journal.recover(state, lambda _: _none())),
             await _line("windows that are left", plan),
-            await _line("watermarks: moved", lambda: watermarks.advance((key, NIGHT.end) for key in keys)),
+            await _line("watermarks: moved", lambda: watermarks.advance(dict.fromkeys(sorted(keys), NIGHT.end))),
         ]
 
 

@@ -1,4 +1,7 @@
-"""A set of identifiers that nothing can be read from: 64-bit keyed digests, eight bytes each.
+"""Sets of identifiers that nothing can be read from: 64-bit keyed digests.
+
+    Digests        made at once, does not change: eight bytes each
+    GrowingDigests one is added after the other: eleven bytes each, or up to sixteen where it has just grown
 
 Two of a million identifiers share a digest once in 37 million such sets.
 """
@@ -6,11 +9,15 @@ Two of a million identifiers share a digest once in 37 million such sets.
 import secrets
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import Self
 
 _KEY_BYTES = 16
+_FREE = 0
+_SMALLEST_TABLE = 1 << 8
+_FULLEST = 0.75  # of a table that is searched slot by slot
+_GROWTH = 1.5
 
 
 class Digests:
@@ -52,5 +59,57 @@ class Digests:
         return digests
 
     def _digest(self, text: str) -> int:
-        digest = blake2b(text.lower().encode("utf-8", "surrogatepass"), key=self._key, digest_size=8).digest()
-        return int.from_bytes(digest, "big")
+        return keyed_digest(text.lower(), key=self._key)
+
+
+class GrowingDigests:
+    """An open-addressed table: numbers in one array, no object for each.
+
+    One thread may add while others look.
+    """
+
+    def __init__(self) -> None:
+        self._slots = array("Q", bytes(8 * _SMALLEST_TABLE))
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[int]:
+        return (digest for digest in self._slots if digest != _FREE)
+
+    def __contains__(self, digest: int) -> bool:
+        slots = self._slots
+        return slots[_slot(slots, digest or 1)] != _FREE
+
+    def add(self, digest: int) -> bool:
+        """Whether it is new."""
+        digest = digest or 1  # nought is a free slot
+        slot = _slot(self._slots, digest)
+        if self._slots[slot] == digest:
+            return False
+        if self._count >= len(self._slots) * _FULLEST:
+            self._grow()
+            slot = _slot(self._slots, digest)
+        self._slots[slot] = digest
+        self._count += 1
+        return True
+
+    def _grow(self) -> None:
+        slots = array("Q", bytes(8 * int(len(self._slots) * _GROWTH)))
+        for digest in self:
+            slots[_slot(slots, digest)] = digest
+        self._slots = slots  # at once: whoever looks meanwhile sees one table or the other
+
+
+def keyed_digest(text: str, *, key: bytes) -> int:
+    """64 bits of it."""
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), key=key, digest_size=8).digest(), "big")
+
+
+def _slot(slots: "array[int]", digest: int) -> int:
+    """Where the digest is, or the free slot where it belongs."""
+    slot = digest % len(slots)
+    while slots[slot] not in (digest, _FREE):
+        slot = (slot + 1) % len(slots)
+    return slot

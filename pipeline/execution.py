@@ -20,20 +20,20 @@ from pipeline.lease import Lease
 from pipeline.lessons import Lessons
 from pipeline.loop_lag import LoopLag
 from pipeline.manifest import Manifest
-from pipeline.model import Principal, RunKind, Unit, Window
+from pipeline.model import Principal, RunKind, Unit
 from pipeline.outcomes import OutcomeReport
 from pipeline.parts import UnitResult
 from pipeline.plan import BEGINNING, window_end
 from pipeline.ports import Owing
 from pipeline.process import resident_bytes
-from pipeline.reach import Bounds, RunReach
+from pipeline.reach import Bounds, FinishedWindows, RunReach
 from pipeline.scheduler import Scheduler
 from pipeline.seal import (
     build_manifest,
     days_of,
     field_counts,
     finish_seal,
-    finished_windows,
+    finished_units,
     next_watermarks,
     record_seal,
 )
@@ -141,7 +141,7 @@ class Execution:
     async def seal_as_it_is(self) -> Manifest:
         """Seal an interrupted run that nobody will continue; its watermarks stay where they were."""
         manifest = self._manifest(abandoned=True)
-        await self._record_seal(manifest, {})
+        await self._record_seal(manifest, ())
         return await self._finish_seal()
 
     async def _seal(self) -> Manifest:
@@ -149,11 +149,12 @@ class Execution:
         self._begin_stage("sealing")
         known = await self._equipment.watermarks.load()
         manifest = self._manifest()
-        advances: Mapping[Key, datetime] = {}
+        advances: Iterable[tuple[Key, datetime]] = ()
         owed = b""
         if self._record.kind is RunKind.RUN:
             given_up = await self._given_up(manifest)
-            done, bounds = finished_windows(self._journal, self._assembler, given_up=given_up), self._bounds()
+            bounds = self._bounds()
+            done = FinishedWindows(partial(finished_units, self._journal, self._assembler), given_up=given_up)
             advances = next_watermarks(done, known, bounds)
             owed = await self._owed(manifest, done, known, bounds)
         await self._record_seal(manifest, advances, owed=owed, attempt=self._chronicle.attempt())
@@ -172,7 +173,7 @@ class Execution:
     async def _record_seal(
         self,
         manifest: Manifest,
-        advances: Mapping[Key, datetime],
+        advances: Iterable[tuple[Key, datetime]],
         *,
         owed: bytes = b"",
         attempt: Attempt | None = None,
@@ -220,7 +221,7 @@ class Execution:
         )
 
     async def _owed(
-        self, manifest: Manifest, done: Mapping[Key, list[Window]], known: Mapping[Key, datetime], bounds: Bounds
+        self, manifest: Manifest, done: FinishedWindows, known: Mapping[Key, datetime], bounds: Bounds
     ) -> bytes:
         """What connectors owe from now on; that of others stays as it is. The manifest is told what is too much."""
         equipment = self._equipment

@@ -37,12 +37,12 @@ from datetime import datetime
 
 import msgspec
 
-from pipeline.completeness import Finding
+from pipeline.done import DoneUnit, DoneUnits
 from pipeline.errors import LeaseLost, StoreRefused, StoreUnavailable
 from pipeline.field_counts import FieldCounts
 from pipeline.kept import damaged, understood
 from pipeline.lease import Lease
-from pipeline.model import RunKind, Window
+from pipeline.model import RunKind
 from pipeline.ports import Destination, PartSummary, StateStore, Upload, Versioned
 
 PARTS_READ_AT_ONCE = 8  # each with its outcome: as many calls as a bucket has threads
@@ -62,25 +62,6 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     rules_fingerprint: str
     salt_fingerprint: str
     schema_versions: dict[str, int]  # of every dataset the run writes
-
-
-class DoneUnit(msgspec.Struct, frozen=True, array_like=True):
-    """A finished unit; the principal is a pseudonym."""
-
-    principal: str
-    start: datetime | None
-    end: datetime | None
-    rows: int
-    completeness: Finding | None = None  # None where nobody knows how many records there are
-    withheld: int = 0  # rows that lack what Graph keeps to itself
-
-    @property
-    def window(self) -> Window | None:
-        return Window(self.start, self.end) if self.start and self.end else None
-
-    @property
-    def unexplained(self) -> int:
-        return 0 if self.completeness is None else self.completeness.unexplained
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,7 +116,8 @@ class Journal:
     def __init__(self, state: StateStore, record: RunRecord, lease: Lease, *, is_open: bool = False) -> None:
         """`is_open`: an earlier process has written down what the run is."""
         self.record = record
-        self.entries: list[Entry] = []
+        self.entries: list[Entry] = []  # of all visible parts; their units are packed away, see `done`
+        self._done: dict[str, DoneUnits] = {}
         self._state = state
         self._lease = lease
         self._root = _root(record)
@@ -184,7 +166,7 @@ class Journal:
             raise LeaseLost("another run fenced this part off")
         if await self._outcome(key, _PUBLISHED) != _PUBLISHED:
             raise LeaseLost("another run fenced this part off")
-        self.entries.append(entry)
+        self._note(entry)
         if entry.path in self._unended:
             await self._state.delete(self._unended.pop(entry.path))
 
@@ -200,7 +182,7 @@ class Journal:
                 found = read[key]
                 if found is not None:
                     entry = understood(key, found.data, Entry)
-                    self.entries.append(await self._settle(entry, keys, read, destination, empty))
+                    self._note(await self._settle(entry, keys, read, destination, empty))
         await self.give_up_uploads(destination)
 
     async def _read_all(self, keys: Iterable[str]) -> dict[str, Versioned | None]:
@@ -293,9 +275,9 @@ class Journal:
 
     def done(self) -> Iterable[tuple[str, DoneUnit]]:
         """Every finished unit with its dataset."""
-        for entry in self.entries:
-            for unit in entry.units:
-                yield entry.dataset, unit
+        for dataset, units in self._done.items():
+            for unit in units:
+                yield dataset, unit
 
     async def decided(self) -> bytes | None:
         """How the interrupted run ends. None: it is open, and no earlier process can decide it any more.
@@ -383,6 +365,11 @@ class Journal:
                 if found is None or found.data != opened:  # else it is our own, and the answer was lost
                     raise LeaseLost("another run of this kind was opened meanwhile")
             self._is_open = True
+
+    def _note(self, entry: Entry) -> None:
+        """A part is visible."""
+        self._done.setdefault(entry.dataset, DoneUnits()).extend(entry.units)
+        self.entries.append(msgspec.structs.replace(entry, units=()))
 
     @property
     def _decision_key(self) -> str:

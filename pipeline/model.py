@@ -3,7 +3,7 @@
 Identifiers of people and raw bytes are left out of every `repr`, so that no traceback or log line can show them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -70,7 +70,7 @@ class Tile(Window):
         return self.span
 
 
-def covered_until(start: datetime, windows: list[Window]) -> datetime:
+def covered_until(start: datetime, windows: Iterable[Window]) -> datetime:
     """How far `windows` cover time without a gap, beginning at `start`."""
     reached = start
     for window in sorted(windows):

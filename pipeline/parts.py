@@ -15,11 +15,14 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from pipeline.done import DoneUnit, DoneUnits
 from pipeline.errors import StoreUnavailable
 from pipeline.field_counts import FieldCounts
-from pipeline.journal import DoneUnit, Entry, RunRecord
+from pipeline.journal import Entry, RunRecord
 from pipeline.memory import SORTING_SHARE, Memory
 from pipeline.ports import Blocking, Clock, Destination, PartSummary, Upload
+
+MOST_UNITS = 20_000  # of a part: its journal entry names each of them
 
 
 class PartEncoder(Protocol):
@@ -79,7 +82,7 @@ class _OpenPart:
     upload: Upload
     encoder: PartEncoder
     opened_at: datetime
-    units: list[DoneUnit] = field(default_factory=list)
+    units: DoneUnits = field(default_factory=DoneUnits)
     rejected: Counter[str] = field(default_factory=Counter)
     fields: FieldCounts = field(default_factory=FieldCounts)
     charged: int = 0  # bytes on the memory's account
@@ -108,7 +111,7 @@ class PartAssembler:
         published: Callable[[Entry], None] = lambda _entry: None,
     ) -> None:
         """`before_publishing` is awaited when a part is complete and nobody sees it yet; `published` is told of it."""
-        self.idle: dict[str, list[DoneUnit]] = {}  # finished units without rows that no part has taken along yet
+        self.idle: dict[str, DoneUnits] = {}  # finished units without rows that no part has taken along yet
         self.idle_rejected: dict[str, Counter[str]] = {}
         self.idle_fields: dict[str, FieldCounts] = {}
         self._ledger = ledger
@@ -144,11 +147,11 @@ class PartAssembler:
                 await part.upload.write(ready)
             del ready
             self._weigh(part)
-            part.units.append(result.unit)
+            part.units.add(result.unit)
             part.rejected.update(result.rejected)
             part.fields.add(result.fields)
             part.is_whole = True
-            if part.encoder.size >= self._part_size_bytes:
+            if part.encoder.size >= self._part_size_bytes or len(part.units) >= MOST_UNITS:
                 await self._close(result.dataset)
         if self._memory.parts_are_in_the_way:
             await self._close_largest()
@@ -157,7 +160,7 @@ class PartAssembler:
         self, dataset: str, units: Iterable[DoneUnit], rejected: Mapping[str, int], fields: FieldCounts
     ) -> None:
         """Finished units without rows: the next part of the dataset takes them along."""
-        self.idle.setdefault(dataset, []).extend(units)
+        self.idle.setdefault(dataset, DoneUnits()).extend(units)
         self.idle_rejected.setdefault(dataset, Counter()).update(rejected)
         self.idle_fields.setdefault(dataset, FieldCounts()).add(fields)
 

@@ -1,7 +1,7 @@
 """What stands between Graph's records and a part, as the settings want it: pseudonyms, sanitizers, guards, owners."""
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import lru_cache
 
 from config.model import Privacy, RuleOptions, Settings
 from config.secrets import SecretReader
@@ -25,6 +25,7 @@ from pipeline.sanitize.suppression import SuppressingSanitizer, Suppressor
 from pipeline.sanitize.treatments import Treatments
 from pipeline.scope import Wanted
 
+PSEUDONYMS_KEPT = 4_096  # of principals; no run has more in flight
 # The dataset whose `id` says how an owner of this kind is treated.
 _OWNER_DATASETS: Mapping[Owner, str] = {
     "mailbox": "entra_users",
@@ -133,8 +134,8 @@ def build_guards(
 
 
 def pseudonym_of(pseudonymizer: Pseudonymizer) -> Callable[[Principal], str]:
-    """The pseudonym of a principal, made once: plan, journal and manifest ask for it again and again, and share it."""
-    token = cache(pseudonymizer.token)
+    """The pseudonym of a principal. While its units are read it is asked for again and again, so it is made once."""
+    token = lru_cache(PSEUDONYMS_KEPT)(pseudonymizer.token)
     return lambda principal: token(principal.id) or ""
 
 

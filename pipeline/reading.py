@@ -8,9 +8,9 @@ from typing import Any, Protocol
 from msgspec.structs import replace as replace_struct
 
 from pipeline.completeness import Comparison, Method
+from pipeline.done import DoneUnit
 from pipeline.errors import FailReason, UnitFailed, UnitReadAgain, WindowTooLarge
 from pipeline.field_counts import FieldCounts, is_scanned
-from pipeline.journal import DoneUnit
 from pipeline.memory import Hold, Memory
 from pipeline.model import Page, Principal, Unit, Window
 from pipeline.parts import UnitResult

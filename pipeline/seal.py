@@ -5,15 +5,17 @@ from the recorded manifest: the recorded bytes are what is published, whatever t
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
 
+from pipeline.done import DoneUnit
 from pipeline.errors import FailReason, SkipReason
 from pipeline.field_counts import FieldCounts, total
 from pipeline.history import remember_facts, remember_fields, remember_run
-from pipeline.journal import DoneUnit, Journal, RunRecord
+from pipeline.journal import Journal, RunRecord
 from pipeline.lease import Lease
 from pipeline.manifest import (
     Completeness,
@@ -34,7 +36,7 @@ from pipeline.owed import Owed
 from pipeline.parts import PartAssembler
 from pipeline.plan import BEGINNING
 from pipeline.ports import Destination, StateStore
-from pipeline.reach import Bounds
+from pipeline.reach import Bounds, FinishedWindows
 from pipeline.tally import Tally
 from pipeline.watermarks import Key, Vault, Watermarks
 
@@ -61,12 +63,14 @@ def build_manifest(
     """What the run did, from its journal, its idle units and its tally. `abandoned`: it was not read to its end."""
     tally.settle()
     record = journal.record
-    lines = {dataset: _line(dataset, journal, assembler, tally) for dataset in record.schema_versions}
-    finished = list(_done(journal, assembler))
-    failures = tally.failures() + _incomplete(finished)
+    sums = {dataset: _Sum() for dataset in record.schema_versions}
+    for dataset, unit in finished_units(journal, assembler):
+        sums[dataset].add(unit)
+    lines = {dataset: _line(dataset, journal, assembler, tally, units) for dataset, units in sums.items()}
+    failures = tally.failures() + _left_out({each: sums[each].incomplete for each in sums}, FailReason.INCOMPLETE)
     if abandoned:
         failures += [LeftOut(None, dataset, FailReason.ABANDONED) for dataset in record.schema_versions]
-    window = _window(record, [unit for _, unit in finished])
+    window = _window(record, [units.oldest for units in sums.values() if units.oldest is not None])
     rejected = any(sum(line.rejected.values()) for line in lines.values())
     return Manifest(
         run_id=record.run_id,
@@ -81,32 +85,12 @@ def build_manifest(
         salt_fingerprint=record.salt_fingerprint,
         schema_versions=record.schema_versions,
         datasets=lines,
-        skipped=tally.skips() + _withheld(finished),
+        skipped=tally.skips() + _left_out({each: sums[each].withheld for each in sums}, SkipReason.OUT_OF_POLICY),
         failed=failures,
     )
 
 
-def _incomplete(finished: Iterable[tuple[str, DoneUnit]]) -> list[LeftOut]:
-    """Those of which something may be missing; one line for all windows of a principal."""
-    keys = {(dataset, unit.principal) for dataset, unit in finished if unit.unexplained}
-    return [LeftOut(principal, dataset, FailReason.INCOMPLETE) for dataset, principal in sorted(keys)]
-
-
-def _withheld(finished: Iterable[tuple[str, DoneUnit]]) -> list[LeftOut]:
-    """Those some of whose rows are not whole, because a policy keeps a part of them; one line for all windows."""
-    keys = {(dataset, unit.principal) for dataset, unit in finished if unit.withheld}
-    return [LeftOut(principal, dataset, SkipReason.OUT_OF_POLICY) for dataset, principal in sorted(keys)]
-
-
-def _window(record: RunRecord, done: Iterable[DoneUnit]) -> Window:
-    """What the run was about: from its oldest finished window that has a beginning, to its end."""
-    starts = [unit.start for unit in done if unit.start is not None and unit.start > BEGINNING]
-    end = record.until
-    start = record.since or min(starts, default=end)
-    return Window(min(start, end - MICROSECOND), end)
-
-
-def _done(journal: Journal, assembler: PartAssembler | None) -> Iterator[tuple[str, DoneUnit]]:
+def finished_units(journal: Journal, assembler: PartAssembler | None) -> Iterator[tuple[str, DoneUnit]]:
     """Every finished unit with its dataset, those that no part has taken along included."""
     yield from journal.done()
     for dataset, units in assembler.idle.items() if assembler is not None else ():
@@ -114,9 +98,50 @@ def _done(journal: Journal, assembler: PartAssembler | None) -> Iterator[tuple[s
             yield dataset, unit
 
 
-def _line(dataset: str, journal: Journal, assembler: PartAssembler | None, tally: Tally) -> DatasetLine:
+@dataclass(slots=True)
+class _Sum:
+    """What the finished units of a dataset come to. `incomplete` are principals of whom something may be missing,
+    `withheld` those some of whose rows are not whole, because a policy keeps a part of them.
+    """
+
+    count: int = 0
+    oldest: datetime | None = None  # where the oldest window begins that has a beginning
+    completeness: Completeness = field(default_factory=Completeness)
+    incomplete: set[str] = field(default_factory=set)
+    withheld: set[str] = field(default_factory=set)
+
+    def add(self, unit: DoneUnit) -> None:
+        self.count += 1
+        if unit.start is not None and unit.start > BEGINNING:
+            self.oldest = min(self.oldest or unit.start, unit.start)
+        if unit.unexplained:
+            self.incomplete.add(unit.principal)
+        if unit.withheld:
+            self.withheld.add(unit.principal)
+        finding = unit.completeness
+        if finding is not None:  # units of which nothing is known beforehand do not count
+            line = self.completeness
+            line.method = finding.method
+            line.expected = finding.expected + (line.expected or 0)
+            line.exported += unit.rows
+            line.changed_while_reading += finding.changed_while_reading
+            line.unexplained += finding.unexplained
+
+
+def _left_out(principals: Mapping[str, Iterable[str]], reason: str) -> list[LeftOut]:
+    """By dataset; one line for all windows of a principal."""
+    return [LeftOut(each, dataset, reason) for dataset in sorted(principals) for each in sorted(principals[dataset])]
+
+
+def _window(record: RunRecord, starts: Sequence[datetime]) -> Window:
+    """What the run was about: from its oldest finished window that has a beginning, to its end."""
+    end = record.until
+    start = record.since or min(starts, default=end)
+    return Window(min(start, end - MICROSECOND), end)
+
+
+def _line(dataset: str, journal: Journal, assembler: PartAssembler | None, tally: Tally, units: _Sum) -> DatasetLine:
     entries = [entry for entry in journal.entries if entry.dataset == dataset]
-    idle = assembler.idle.get(dataset, []) if assembler is not None else []
     rejected: dict[str, int] = {}
     counted = [entry.rejected for entry in entries]
     if assembler is not None:
@@ -125,17 +150,16 @@ def _line(dataset: str, journal: Journal, assembler: PartAssembler | None, tally
         for reason, count in reasons.items():
             rejected[reason] = rejected.get(reason, 0) + count
     rows = sum(entry.rows for entry in entries)
-    units = [*(unit for entry in entries for unit in entry.units), *idle]
     left_out = tally.units(dataset)
     return DatasetLine(
         rows=rows,
         rejected=rejected,
         units=UnitCounts(
-            done=len(units),
+            done=units.count,
             skipped=left_out.skipped,
             failed=left_out.failed,
         ),
-        completeness=_completeness(units, rows=rows),
+        completeness=units.completeness if units.completeness.expected is not None else Completeness(exported=rows),
         parts=[
             PartLine(entry.path, entry.rows, entry.bytes, entry.sha256, entry.min_time, entry.max_time)
             for entry in sorted(entries, key=lambda entry: entry.part)
@@ -143,56 +167,23 @@ def _line(dataset: str, journal: Journal, assembler: PartAssembler | None, tally
     )
 
 
-def _completeness(units: Iterable[DoneUnit], *, rows: int) -> Completeness:
-    """The findings of all units; those of which nothing is known beforehand do not count."""
-    line = Completeness()
-    for unit in units:
-        finding = unit.completeness
-        if finding is not None:
-            line.method = finding.method
-            line.expected = finding.expected + (line.expected or 0)
-            line.exported += unit.rows
-            line.changed_while_reading += finding.changed_while_reading
-            line.unexplained += finding.unexplained
-    return line if line.expected is not None else Completeness(exported=rows)
-
-
-def finished_windows(
-    journal: Journal, assembler: PartAssembler, *, given_up: Collection[Key] = ()
-) -> dict[Key, list[Window]]:
-    """The windows that were read, of everybody of whom any was.
-
-    A window of which something may be missing is not finished, so the next run reads it again, unless its principal's
-    dataset is `given_up`.
-    """
-    windows: dict[Key, list[Window]] = {}
-    for dataset, unit in _done(journal, assembler):
-        if unit.window is not None:
-            key = (dataset, unit.principal)
-            finished = windows.setdefault(key, [])
-            if not unit.unexplained or key in given_up:
-                finished.append(unit.window)
-    return windows
-
-
 def next_watermarks(
-    windows: Mapping[Key, list[Window]], known: Mapping[Key, datetime], bounds: Bounds
-) -> dict[Key, datetime]:
-    """How far each principal's datasets are exported now: as far as its finished windows reach without a gap.
+    done: FinishedWindows, known: Mapping[Key, datetime], bounds: Bounds
+) -> Iterator[tuple[Key, datetime]]:
+    """How far principals' datasets are exported now: as far as their finished windows reach without a gap.
 
-    Without a watermark a principal's windows begin at the dataset's origin, and so do those of the next run if the
-    oldest is not finished; otherwise they begin an overlap before the watermark. What lies beyond the end of a dataset
-    (planned events) is read again anyway, and moves no watermark.
+    Those that move, in the order of their keys. Without a watermark a principal's windows begin at the dataset's
+    origin, and so do those of the next run if the oldest is not finished; otherwise they begin an overlap before the
+    watermark. What lies beyond the end of a dataset (planned events) is read again anyway, and moves no watermark.
     """
-    advances = {}
-    for key, done in windows.items():
-        if key[0] not in bounds.ends:
-            continue  # its dataset is no longer read
-        begun = min([bounds.due(key, known), *(window.start for window in done)])
-        reached = min(covered_until(begun, done), bounds.ends[key[0]])
-        if key not in known or reached > known[key]:
-            advances[key] = reached
-    return advances
+    for dataset in sorted(bounds.ends):
+        windows = done.of(dataset)
+        for principal in sorted(windows):
+            before = known.get((dataset, principal))
+            begun = min([bounds.due(dataset, before), *(window.start for window in windows[principal])])
+            reached = min(covered_until(begun, windows[principal]), bounds.ends[dataset])
+            if before is None or reached > before:
+                yield (dataset, principal), reached
 
 
 def field_counts(journal: Journal, assembler: PartAssembler) -> dict[str, FieldCounts]:
@@ -217,7 +208,7 @@ async def record_seal(
     journal: Journal,
     vault: Vault,
     manifest: Manifest,
-    advances: Mapping[Key, datetime],
+    advances: Iterable[tuple[Key, datetime]],
     *,
     fields: bytes,
     facts: bytes,
@@ -257,7 +248,7 @@ async def finish_seal(
     if owed is not None:
         await owed.replace(decision.owed)
     if watermarks is not None:
-        await watermarks.advance(vault.open(decision.watermarks).items())
+        await watermarks.advance(vault.open(decision.watermarks))
     await remember_fields(state, manifest.run_id, decision.fields)
     if decision.facts:
         await remember_facts(state, manifest.run_id, decision.facts)

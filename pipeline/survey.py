@@ -5,15 +5,17 @@ from datetime import datetime
 from itertools import chain
 from types import MappingProxyType
 
+from pipeline.done import DoneUnit
 from pipeline.equipment import Equipment
 from pipeline.errors import ADVICE, FailReason, SkipReason, SourceRefused, UnitFailed, UnitSkipped
-from pipeline.journal import DoneUnit, RunRecord
+from pipeline.journal import RunRecord
 from pipeline.memory import Hold
 from pipeline.model import Page, Principal, PrincipalKind, Unit, Window
 from pipeline.outcomes import OutcomeReport
 from pipeline.parts import UnitResult
 from pipeline.plan import Plan, dataset_window, units_of
 from pipeline.ports import Admits, Owing, Source
+from pipeline.principals import Principals
 from pipeline.reading import UnitReader
 from pipeline.shared_mailboxes import MAILBOX_DATASETS
 from pipeline.telemetry import Event
@@ -45,7 +47,8 @@ class Survey:
         self._report = report
         self._now = now
         self._sources = equipment.sources
-        self._principals: dict[PrincipalKind, list[Principal]] = {PrincipalKind.TENANT: [equipment.tenant]}
+        self._principals = {kind: Principals(kind) for kind in PrincipalKind}
+        self._principals[PrincipalKind.TENANT].add(equipment.tenant)
         self._unprepared: dict[tuple[str, Principal], UnitSkipped | UnitFailed] = {}
         self.admissions: dict[PrincipalKind, Admits] = {}
         """Of which kinds of principals a glimpse of the connectors has left open who is read."""
@@ -102,10 +105,11 @@ class Survey:
 
     async def _enumerate(self, unit: Unit, hold: Hold) -> UnitResult | None:
         source = self._sources[unit.dataset]
-        found: dict[Principal, None] = {}
+        found = {kind: Principals(kind) for kind in PrincipalKind}
 
         def observe(page: Page) -> None:
-            found.update(dict.fromkeys(source.enumerated(page)))
+            for principal in source.enumerated(page):
+                found[principal.kind].add(principal)
 
         result: UnitResult | None = None
         try:
@@ -127,8 +131,7 @@ class Survey:
                 ]
                 self._report.denied(unknown, error)
                 return None
-        for principal in found:
-            self._principals.setdefault(principal.kind, []).append(principal)
+        self._principals |= {kind: principals for kind, principals in found.items() if principals}
         return result
 
     async def prepare_connectors(
@@ -138,7 +141,7 @@ class Survey:
 
         `owed`: what the run before left owing, by connector.
         """
-        users = self._principals.get(PrincipalKind.USER, [])
+        users = self._principals[PrincipalKind.USER]
         vault = self._equipment.vault
         for connector in self._equipment.connectors:
             name = f"prepared-{connector.name}"
@@ -156,13 +159,13 @@ class Survey:
             for dataset, denial in prepared.denied.items():
                 self._report.denied([dataset], denial)
             for principal in prepared.principals:
-                self._principals.setdefault(principal.kind, []).append(principal)
+                self._principals[principal.kind].add(principal)
             if prepared.saved is not None and kept is None:
                 await remember(name, vault.seal_blob(prepared.saved))
 
     async def settle_mailboxes(self, *, recall: Recall, remember: Remember) -> None:
         """Which mailboxes are read, where shared ones are not wanted: then each is asked."""
-        users = self._principals.get(PrincipalKind.USER, [])
+        users = self._principals[PrincipalKind.USER]
 
         async def learn(saved: bytes | None) -> bytes | None:
             unread, kept = await self._equipment.scope.settle_mailboxes(users, saved)
@@ -209,7 +212,7 @@ class Survey:
         for kind in dict.fromkeys(source.principals for source in planned):
             sources = [source for source in planned if source.principals is kind]
             excluded = self._equipment.scope.excluded if kind is PrincipalKind.USER else ()
-            for principal in chain(self._principals.get(kind, ()), excluded):
+            for principal in chain(self._principals[kind], excluded):
                 units: list[Unit] = []
                 for source in sources:
                     if not chosen(source.dataset, principal):

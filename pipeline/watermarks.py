@@ -4,8 +4,11 @@ A watermark moves only after the manifest that covers it is sealed: one ahead of
 can see. All of them are one object, replaced by compare-and-swap; its bytes are encrypted by the `Vault`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
 from typing import Protocol
 
 from pipeline.errors import StoreUnavailable
@@ -20,10 +23,12 @@ Key = tuple[str, str]
 class Vault(Protocol):
     """Encrypts what the state must not show: who was exported how far, which chats exist."""
 
-    def seal(self, rows: Mapping[Key, datetime]) -> bytes: ...
+    def seal(self, rows: Iterable[tuple[Key, datetime]]) -> bytes:
+        """Each key once, in their order. Raises: ValueError, when they come otherwise."""
+        ...
 
-    def open(self, data: bytes) -> dict[Key, datetime]:
-        """Raises: ConfigurationError, when the bytes were sealed under another salt or are damaged."""
+    def open(self, data: bytes) -> Mapping[Key, datetime]:
+        """In the order of the keys. Raises: ConfigurationError, when sealed under another salt, or damaged."""
         ...
 
     def seal_blob(self, data: bytes) -> bytes: ...
@@ -42,26 +47,33 @@ class Watermarks:
         self.salt_fingerprint = salt_fingerprint
         self._key = f"watermarks/{salt_fingerprint}"
 
-    async def load(self) -> dict[Key, datetime]:
+    async def load(self) -> Mapping[Key, datetime]:
+        """All of them, in the order of their keys."""
         return self._open(await self._state.read(self._key))
 
-    async def advance(self, advances: Iterable[tuple[Key, datetime]]) -> None:
-        """Move watermarks forward, never back. Doing it twice is the same as once.
+    async def advance(self, moves: Mapping[Key, datetime]) -> None:
+        """Move watermarks forward, never back. Doing it twice is the same as once. `moves` are ordered by key.
 
         Raises:
             StoreUnavailable: the swap lost again and again.
         """
-        moves = dict(advances)
         for _ in range(SWAP_ATTEMPTS):
             found = await self._state.read(self._key)
             known = self._open(found)
-            ahead = {key: at for key, at in moves.items() if key not in known or known[key] < at}
-            if not ahead:
+            if all(key in known and known[key] >= at for key, at in moves.items()):
                 return
             version = found.version if found is not None else None
-            if await self._state.replace(self._key, self._vault.seal(known | ahead), version=version) is not None:
+            latest = self._vault.seal(_latest(known, moves))
+            if await self._state.replace(self._key, latest, version=version) is not None:
                 return
         raise StoreUnavailable("the watermarks could not be replaced: somebody else keeps changing them")
 
-    def _open(self, found: Versioned | None) -> dict[Key, datetime]:
+    def _open(self, found: Versioned | None) -> Mapping[Key, datetime]:
         return {} if found is None else self._vault.open(found.data)
+
+
+def _latest(known: Mapping[Key, datetime], moves: Mapping[Key, datetime]) -> Iterator[tuple[Key, datetime]]:
+    """The later one of each key, in order; one after the other, since there are many."""
+    for _, same in groupby(merge(known.items(), moves.items()), key=itemgetter(0)):
+        *_, latest = same
+        yield latest

@@ -1,6 +1,6 @@
 """The tenant's own people as the egress guard knows them: addresses, phone numbers, full names.
 
-Nothing readable is kept: every entry is a keyed BLAKE2 hash under a key of this process, in memory only. It is filled
+Nothing readable is kept: every entry is a keyed digest under a key of this process, in memory only. It is filled
 from the raw pages of the user directory while they are read.
 https://learn.microsoft.com/graph/api/resources/user (checked 2026-11)
 
@@ -12,10 +12,11 @@ display names are no names of people, or not only: those that two or more users 
 import re
 import secrets
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
 from urllib.parse import unquote
 
 import msgspec
+
+from pipeline.digests import GrowingDigests, keyed_digest
 
 # Asked of Graph for this index alone: no rule keeps them, so they are in no column and in no file.
 EXTRA_SELECT = {"entra_users": ("displayName", "businessPhones", "mobilePhone")}
@@ -67,12 +68,12 @@ class DirectoryIndex:
     def __init__(self, *, key: bytes | None = None) -> None:
         """`key` is for tests; by default every process has its own."""
         self._key = key or secrets.token_bytes(32)
-        self._addresses: set[bytes] = set()
-        self._phones: set[bytes] = set()
-        self._first_words: set[bytes] = set()
-        self._names: set[bytes] = set()
-        self._labels: dict[bytes, bytes] = {}  # a label, and the first user who has it
-        self._shared_labels: set[bytes] = set()
+        self._addresses = GrowingDigests()
+        self._phones = GrowingDigests()
+        self._first_words = GrowingDigests()
+        self._names = GrowingDigests()
+        self._labels: dict[int, int] = {}  # a label, and the first user who has it
+        self._shared_labels: set[int] = set()
         self._domains: set[str] = set()
 
     def __repr__(self) -> str:
@@ -166,14 +167,14 @@ class DirectoryIndex:
         entry = self._name_hash(words)
         return entry in self._names and entry not in self._shared_labels
 
-    def _name_hash(self, words: Sequence[str]) -> bytes:
+    def _name_hash(self, words: Sequence[str]) -> int:
         """Of the words in lower case, or as written where they are ordinary words."""
         lowered = [word.casefold() for word in words]
         ordinary = all(word in _ORDINARY for word in lowered)
         return self._hash("=" + " ".join(words) if ordinary else " ".join(lowered))
 
-    def _hash(self, text: str) -> bytes:
-        return blake2b(text.encode("utf-8", "surrogatepass"), key=self._key, digest_size=8).digest()
+    def _hash(self, text: str) -> int:
+        return keyed_digest(text, key=self._key)
 
 
 def _all(texts: Iterable[str] | None) -> Iterable[str]:

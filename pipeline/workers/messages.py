@@ -11,10 +11,10 @@ from hashlib import blake2b
 
 import msgspec
 
+from pipeline.done import DoneUnit
 from pipeline.equipment import Identity
 from pipeline.errors import ConfigurationError, ExportError, FailReason, SourceRefused, StoreRefused, StoreUnavailable
 from pipeline.field_counts import FieldCounts
-from pipeline.journal import DoneUnit
 from pipeline.model import RunKind, Unit
 from pipeline.ports import Fence
 from pipeline.progress import Settled, Usage

@@ -123,7 +123,7 @@ class Worker:
 def _rowless(assembler: PartAssembler) -> dict[str, RowlessUnits]:
     return {
         dataset: RowlessUnits(
-            units=units,
+            units=list(units),
             rejected=dict(assembler.idle_rejected.get(dataset, {})),
             fields=assembler.idle_fields.get(dataset, FieldCounts()),
         )

@@ -11,11 +11,12 @@ from connectors.msft_teams.calendar_debts import MOST_TIME, REPORTS, CalendarDeb
 from connectors.msft_teams.chat_debts import ChatDebts
 from connectors.msft_teams.meeting_links import EVENTS, MeetingLinks
 from connectors.msft_teams.roster import ListedChat, Roster, RosterBuilder
+from pipeline.done import DoneUnit
 from pipeline.errors import FailReason
 from pipeline.manifest import LeftOut
-from pipeline.model import Principal, PrincipalKind, Window
+from pipeline.model import Principal, PrincipalKind
 from pipeline.owed import Owed
-from pipeline.reach import Bounds, RunReach
+from pipeline.reach import Bounds, FinishedWindows, RunReach
 from sinks.snapshot import StateVault, derive_key
 from sinks.stores.memory import MemoryBucket, MemoryStore
 
@@ -64,7 +65,7 @@ def reach(
 ) -> RunReach:
     """A run up to `end`, in which users were read from some instant on."""
     return RunReach(
-        done={(DATASET, user): [Window(start, end)] for user, start in done.items()},
+        done=FinishedWindows(lambda: [(DATASET, DoneUnit(user, start, end, 0)) for user, start in done.items()]),
         known={(DATASET, user): known for user in "abc"},
         bounds=Bounds(origins={DATASET: FIRST - 30 * DAY}, overlaps={DATASET: timedelta(0)}, ends={DATASET: end}),
         failed=failed or [],

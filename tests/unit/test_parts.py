@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from pipeline import parts
+from pipeline.done import DoneUnit
 from pipeline.errors import StoreUnavailable
-from pipeline.journal import DoneUnit, Journal, RunRecord
+from pipeline.journal import Journal, RunRecord
 from pipeline.lease import hold
 from pipeline.memory import Memory
 from pipeline.model import RunKind
@@ -83,7 +85,11 @@ async def test_units_of_one_part_are_journalled_together() -> None:
         await assembler.close_all()
 
     assert list(destination.bucket.objects.values()) == [b"first second end"]
-    assert [each.principal for each in journal.entries[0].units] == ["a", "b"]
+    assert [(dataset, each.principal) for dataset, each in journal.done()] == [
+        ("mail_messages", "a"),
+        ("mail_messages", "b"),
+    ]
+    assert len(journal.entries) == 1
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -130,3 +136,18 @@ async def test_a_part_that_holds_too_much_is_closed_early() -> None:
         await assembler.add(unit("b", b"y" * 480))
     assert list(destination.bucket.objects.values()) == [b"x" * 40 + b"y" * 480 + b"end"]
     assert memory.used_bytes == 400
+
+
+async def test_a_part_names_no_more_units_than_a_journal_entry_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Units of a row or two would otherwise make entries that take more memory than the rows."""
+    monkeypatch.setattr(parts, "MOST_UNITS", 3)
+    state, destination = MemoryStore(), MemoryStore()
+    async with hold(state, RunKind.RUN, clock=lambda: NOW) as lease:
+        journal = Journal(state, RECORD, lease)
+        assembler = await assembled(state, destination, journal)
+        for name in "abcdefg":
+            await assembler.add(unit(name, b"x"))
+        await assembler.close_all()
+
+    assert sorted(destination.bucket.objects.values()) == [b"xend", b"xxxend", b"xxxend"]
+    assert [each.principal for _, each in journal.done()] == list("abcdefg")

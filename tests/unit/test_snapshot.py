@@ -2,10 +2,12 @@
 
 import hashlib
 import time
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigurationError
@@ -13,21 +15,22 @@ from pipeline.watermarks import Vault
 from sinks.snapshot import StateVault, derive_key, open_blob, open_snapshot, seal_blob, seal_snapshot
 
 KEY = derive_key(b"a salt of the operator's")
+DAY = timedelta(days=1)
 AT = datetime(2026, 11, 19, 2, 0, 0, 123456, tzinfo=UTC)
 ROWS = {("mail_messages", "t~alice"): AT, ("teams_chats", "t~bob"): AT - timedelta(days=400)}
 
 
 def test_snapshot_opens_as_it_was_sealed() -> None:
     """Microseconds and zones survive."""
-    assert open_snapshot(seal_snapshot(ROWS, KEY), KEY) == ROWS
-    assert open_snapshot(seal_snapshot({}, KEY), KEY) == {}
+    assert open_snapshot(seal_snapshot(ROWS.items(), KEY), KEY) == ROWS
+    assert open_snapshot(seal_snapshot([], KEY), KEY) == {}
 
 
 def test_vault_is_what_the_run_expects() -> None:
     """The vault keeps its key and does the same."""
     vault: Vault = StateVault(KEY)
 
-    assert vault.open(vault.seal(ROWS)) == open_snapshot(vault.seal(ROWS), KEY) == ROWS
+    assert vault.open(vault.seal(ROWS.items())) == open_snapshot(vault.seal(ROWS.items()), KEY) == ROWS
     assert vault.open_blob(vault.seal_blob(b"x")) == open_blob(vault.seal_blob(b"x"), KEY) == b"x"
 
 
@@ -39,7 +42,7 @@ def test_blob_opens_as_it_was_sealed(data: bytes) -> None:
 
 def test_sealed_bytes_show_nothing() -> None:
     """Neither pseudonyms nor dataset names can be read, and sealing twice looks unrelated."""
-    first, second = seal_snapshot(ROWS, KEY), seal_snapshot(ROWS, KEY)
+    first, second = seal_snapshot(ROWS.items(), KEY), seal_snapshot(ROWS.items(), KEY)
 
     assert not [word for word in (b"alice", b"bob", b"mail_messages", b"PAR1") if word in first]
     assert first[:1] == second[:1]
@@ -49,7 +52,7 @@ def test_sealed_bytes_show_nothing() -> None:
 def test_another_salt_does_not_open_it() -> None:
     """A changed salt is named as the likely reason."""
     with pytest.raises(ConfigurationError, match=r"privacy\.salt"):
-        open_snapshot(seal_snapshot(ROWS, KEY), derive_key(b"another salt"))
+        open_snapshot(seal_snapshot(ROWS.items(), KEY), derive_key(b"another salt"))
 
 
 @given(st.data())
@@ -67,7 +70,7 @@ def test_any_damage_is_noticed(data: st.DataObject) -> None:
 def test_snapshot_and_blob_are_not_interchangeable() -> None:
     """Bytes sealed for one purpose do not pass for the other."""
     with pytest.raises(ConfigurationError):
-        open_blob(seal_snapshot(ROWS, KEY), KEY)
+        open_blob(seal_snapshot(ROWS.items(), KEY), KEY)
 
 
 def test_key_derivation_is_fixed() -> None:
@@ -78,21 +81,46 @@ def test_key_derivation_is_fixed() -> None:
 def test_state_of_a_large_organisation_opens_quickly() -> None:
     """A hundred thousand principals with four datasets are no burden on the start of a run."""
     principals = ["t~" + hashlib.sha256(b"%d" % n).hexdigest()[:43] for n in range(100_000)]
-    rows = {(dataset, principal): AT for dataset in "abcd" for principal in principals}
-    sealed = seal_snapshot(rows, KEY)
+    rows = {(dataset, principal): AT for dataset in "abcd" for principal in sorted(principals)}
+    sealed = seal_snapshot(rows.items(), KEY)
     started = time.process_time()
 
     opened = open_snapshot(sealed, KEY)
 
     assert time.process_time() - started < 1.5  # CPU of all threads, on a machine others use too
     assert opened == rows
+    assert list(opened) == list(rows)
 
 
-def test_a_principal_is_one_text_however_many_datasets_he_has() -> None:
-    """The state of 100,000 principals is read at the start of every run; what repeats is held once."""
-    at = datetime(2026, 3, 2, tzinfo=UTC)
-    key = derive_key(b"salt-0123456789")
+def test_what_the_state_knows_of_a_large_organisation_takes_little_memory() -> None:
+    """It is there for as long as a run makes its units: 80 bytes for a principal of two datasets."""
+    principals = sorted("t~" + hashlib.sha256(b"%d" % n).hexdigest()[:43] for n in range(20_000))
+    sealed = seal_snapshot((((dataset, principal), AT) for dataset in "ab" for principal in principals), KEY)
+    before = pa.total_allocated_bytes()
+    tracemalloc.start()
 
-    opened = open_snapshot(seal_snapshot({("mail", "t~one"): at, ("contacts", "t~one"): at}, key), key)
+    opened = open_snapshot(sealed, KEY)
 
-    assert len({id(principal) for _, principal in opened}) == 1
+    taken = tracemalloc.get_traced_memory()[0] + pa.total_allocated_bytes() - before
+    tracemalloc.stop()
+    assert len(opened) == 40_000
+    assert taken < 80 * len(principals)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.tuples(st.sampled_from(["a", "b"]), st.text(max_size=3)), st.sampled_from([AT, AT + DAY])))
+def test_every_key_is_found_and_no_other(rows: dict[tuple[str, str], datetime]) -> None:
+    """Whatever the texts are: they are looked up in their order."""
+    rows = dict(sorted(rows.items()))
+    opened = open_snapshot(seal_snapshot(rows.items(), KEY), KEY)
+
+    assert {key: opened.get(key) for key in rows} == rows
+    assert opened.get(("a", "not there")) is None
+    assert opened.get(("c", "")) is None
+
+
+@pytest.mark.parametrize("keys", [["t~b", "t~a"], ["t~a", "t~a"]])
+def test_rows_out_of_order_are_refused(keys: list[str]) -> None:
+    """They would not be found again."""
+    with pytest.raises(ValueError, match="order"):
+        seal_snapshot(((("mail_messages", key), AT) for key in keys), KEY)
