@@ -2,8 +2,8 @@
 
 Graph returns a chat, and its messages, to every member. So that each is exported once, the chats of all users are
 listed before anything is read, and of each chat only its reader's copy is kept. A tenant has millions of chats:
-the roster keeps 8 bytes of a digest and 4 of a reader for each, in arrays with room for at most three times that.
-Two chats with one digest would share a reader; among ten million that is one chance in 370,000.
+the roster keeps 8 bytes of a digest and 4 of a reader for each, and up to 8 in a table to find them by; 8 more while it
+is made. Two chats with one digest would share a reader; among ten million that is one chance in 370,000.
 """
 
 import zlib
@@ -19,10 +19,11 @@ import msgspec
 from pipeline.model import Window
 
 VERSION = 1
-NOBODY = 0xFFFF_FFFF
+_FREE = 0xFFFF_FFFF
 _LATEST = 0xFFFF_FFFF  # the last second an unsigned 32-bit number of seconds can name, in 2106
 _SMALLEST_TABLE = 1 << 10
-_FULLEST = 2 / 3  # of a table that is searched slot by slot
+_FULLEST = 0.75  # of a table that is searched slot by slot
+_GROWTH = 1.5
 _DIGEST_BYTES = 8
 
 
@@ -57,25 +58,30 @@ class RosterBuilder:
 
     def __init__(self, users: Iterable[str]) -> None:
         self.users = sorted(users)
-        self._table = _Table()
+        self._chats = _Chats()
+        self._created, self._updated = array("I"), array("I")  # of each chat, in seconds since 1970
 
     def learn(self, place: int, chats: Iterable[ListedChat]) -> None:
         """All chats of the user at `place` in `users`."""
         for chat in chats:
-            self._table.put(_digest(chat.id), place, *_changes(chat))
+            number = self._chats.put(_digest(chat.id), place)
+            created, updated = _changes(chat)
+            if number == len(self._created):
+                self._created.append(created)
+                self._updated.append(updated)
+            else:
+                self._created[number], self._updated[number] = created, updated
 
     def roster(self) -> "Roster":
         """What was learnt; the builder is not used afterwards."""
-        table = self._table
         earliest = array("I", [_LATEST]) * len(self.users)
         latest = array("I", [0]) * len(self.users)
         owned = array("I", [0]) * len(self.users)
-        for slot, reader in enumerate(table.readers):
-            if reader != NOBODY:
-                earliest[reader] = min(earliest[reader], table.created[slot])
-                latest[reader] = max(latest[reader], table.updated[slot])
-                owned[reader] += 1
-        return Roster(self.users, table.digests, table.readers, earliest, latest, owned)
+        for reader, created, updated in zip(self._chats.readers, self._created, self._updated, strict=True):
+            earliest[reader] = min(earliest[reader], created)
+            latest[reader] = max(latest[reader], updated)
+            owned[reader] += 1
+        return Roster(self.users, self._chats, earliest, latest, owned)
 
 
 class Roster:
@@ -84,24 +90,20 @@ class Roster:
     def __init__(
         self,
         users: Sequence[str],
-        digests: "array[int]",
-        readers: "array[int]",
+        chats: "_Chats",
         earliest: "array[int]",
         latest: "array[int]",
         owned: "array[int]",
     ) -> None:
         self._users = users
-        self._digests = digests
-        self._readers = readers
+        self._chats = chats
         self._earliest = earliest  # change of a chat the user reads, in seconds since 1970
         self._latest = latest
         self._owned = owned  # how many chats the user reads
 
     def reads(self, user_id: str, chat_id: str) -> bool:
         """Whether the user is the one who reads the chat; nobody reads a chat that no member listed."""
-        slot = _slot(self._digests, self._readers, _digest(chat_id))
-        reader = self._readers[slot]
-        return reader != NOBODY and self._users[reader] == user_id
+        return self.reader_of(_digest(chat_id)) == user_id
 
     def reads_any(self, user_id: str) -> bool:
         """Whether the user reads any chat at all."""
@@ -125,15 +127,15 @@ class Roster:
 
     def reader_of(self, digest: int) -> str | None:
         """Who reads the chat of this digest; None where no member listed it."""
-        reader = self._readers[_slot(self._digests, self._readers, digest)]
-        return None if reader == NOBODY else self._users[reader]
+        reader = self._chats.reader_of(digest)
+        return None if reader is None else self._users[reader]
 
     def read_by(self, users: Collection[str]) -> Iterator[tuple[int, str]]:
         """The digests of all chats that one of the users reads, each with who it is."""
         places = {place for place in map(self._place, users) if place is not None}
-        for slot, reader in enumerate(self._readers) if places else ():
+        for digest, reader in zip(self._chats.digests, self._chats.readers, strict=True) if places else ():
             if reader in places:
-                yield self._digests[slot], self._users[reader]
+                yield digest, self._users[reader]
 
     def knows(self, user_id: str) -> bool:
         """Whether the user's chats were listed when the roster was made."""
@@ -141,15 +143,14 @@ class Roster:
 
     def to_bytes(self, *, failed: Mapping[str, "Failure"]) -> bytes:
         """For `from_bytes` in a later process, with what kept users out of the roster."""
-        taken = [slot for slot, reader in enumerate(self._readers) if reader != NOBODY]
         saved = _Saved(
             version=VERSION,
             users=list(self._users),
-            digests=array("Q", (self._digests[slot] for slot in taken)).tobytes(),
-            readers=array("I", (self._readers[slot] for slot in taken)).tobytes(),
-            earliest=self._earliest.tobytes(),
-            latest=self._latest.tobytes(),
-            owned=self._owned.tobytes(),
+            digests=_bytes(self._chats.digests),
+            readers=_bytes(self._chats.readers),
+            earliest=_bytes(self._earliest),
+            latest=_bytes(self._latest),
+            owned=_bytes(self._owned),
             failed=dict(failed),
         )
         return zlib.compress(msgspec.msgpack.encode(saved))
@@ -163,13 +164,12 @@ class Roster:
             raise ValueError("the saved roster of chats cannot be read") from None
         if saved.version != VERSION:
             raise ValueError("the saved roster of chats is of another version")
-        table = _Table()
+        chats = _Chats()
         for digest, reader in zip(_array("Q", saved.digests), _array("I", saved.readers), strict=True):
-            table.put(digest, reader, 0, 0)
+            chats.put(digest, reader)
         roster = cls(
             saved.users,
-            table.digests,
-            table.readers,
+            chats,
             _array("I", saved.earliest),
             _array("I", saved.latest),
             _array("I", saved.owned),
@@ -214,55 +214,52 @@ class Failure(msgspec.Struct, frozen=True):
 class _Saved(msgspec.Struct):
     version: int
     users: list[str]
-    digests: bytes
-    readers: bytes
-    earliest: bytes
-    latest: bytes
-    owned: bytes
+    digests: memoryview
+    readers: memoryview
+    earliest: memoryview
+    latest: memoryview
+    owned: memoryview
     failed: dict[str, Failure]
 
 
-class _Table:
-    """An open-addressed hash table in four arrays: 20 bytes a slot, and no object for each chat."""
+class _Chats:
+    """Digest and reader of each chat, numbered as they come, and an open-addressed table of their numbers."""
 
     def __init__(self) -> None:
-        self._resize(_SMALLEST_TABLE)
-        self._taken = 0
+        self.digests = array("Q")
+        self.readers = array("I")
+        self._slots = array("I", [_FREE]) * _SMALLEST_TABLE
 
-    def put(self, digest: int, reader: int, created: int, updated: int) -> None:
-        slot = _slot(self.digests, self.readers, digest)
-        if self.readers[slot] == NOBODY:
-            self._taken += 1
-        self.digests[slot] = digest
-        self.readers[slot] = min(self.readers[slot], reader)
-        self.created[slot] = created
-        self.updated[slot] = updated
-        if self._taken > len(self.readers) * _FULLEST:
+    def put(self, digest: int, reader: int) -> int:
+        """The number of the chat; the lowest reader counts."""
+        slot = self._slot(digest)
+        number = self._slots[slot]
+        if number != _FREE:
+            self.readers[number] = min(self.readers[number], reader)
+            return number
+        number = self._slots[slot] = len(self.digests)
+        self.digests.append(digest)
+        self.readers.append(reader)
+        if len(self.digests) > len(self._slots) * _FULLEST:
             self._grow()
+        return number
+
+    def reader_of(self, digest: int) -> int | None:
+        number = self._slots[self._slot(digest)]
+        return None if number == _FREE else self.readers[number]
+
+    def _slot(self, digest: int) -> int:
+        """The slot of the digest, or the free one where it belongs."""
+        slots, digests = self._slots, self.digests
+        slot = digest % len(slots)
+        while (number := slots[slot]) != _FREE and digests[number] != digest:
+            slot = (slot + 1) % len(slots)
+        return slot
 
     def _grow(self) -> None:
-        rows = zip(self.digests, self.readers, self.created, self.updated, strict=True)
-        self._resize(2 * len(self.readers))
-        for digest, reader, created, updated in rows:
-            if reader != NOBODY:
-                slot = _slot(self.digests, self.readers, digest)
-                self.digests[slot], self.readers[slot] = digest, reader
-                self.created[slot], self.updated[slot] = created, updated
-
-    def _resize(self, slots: int) -> None:
-        self.digests = array("Q", [0]) * slots
-        self.readers = array("I", [NOBODY]) * slots
-        self.created = array("I", [0]) * slots
-        self.updated = array("I", [0]) * slots
-
-
-def _slot(digests: "array[int]", readers: "array[int]", digest: int) -> int:
-    """The slot of the digest, or the free one where it belongs; tables have powers of two as sizes."""
-    mask = len(digests) - 1
-    slot = digest & mask
-    while readers[slot] != NOBODY and digests[slot] != digest:
-        slot = (slot + 1) & mask
-    return slot
+        self._slots = array("I", [_FREE]) * int(len(self._slots) * _GROWTH)
+        for number, digest in enumerate(self.digests):
+            self._slots[self._slot(digest)] = number
 
 
 def _digest(chat_id: str) -> int:
@@ -281,7 +278,12 @@ def _changes(chat: ListedChat) -> tuple[int, int]:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _array(kind: str, data: bytes) -> "array[int]":
+def _bytes(numbers: "array[int]") -> memoryview:
+    """As they lie in memory, no copy."""
+    return memoryview(numbers).cast("B")
+
+
+def _array(kind: str, data: memoryview) -> "array[int]":
     numbers: array[int] = array(kind)
     numbers.frombytes(data)
     return numbers
