@@ -190,7 +190,7 @@ async def _work(
         stop=stop,
         progress=progress,
     )
-    with _signals_stop(stop), _deadline_stops(stop, deadline, log):
+    with _signals_stop(stop), deadline_stops(stop, deadline, log):
         if dry_run:
             async with equipped as equipment:
                 return await forecast(equipment, request, pacing=pacing_of(settings, request.kind))
@@ -240,7 +240,8 @@ def _signals_stop(stop: asyncio.Event) -> Iterator[None]:
 
 
 @contextmanager
-def _deadline_stops(stop: asyncio.Event, deadline: timedelta | None, log: Log) -> Iterator[None]:
+def deadline_stops(stop: asyncio.Event, deadline: timedelta | None, log: Log) -> Iterator[None]:
+    """Once it has passed, a stop is asked for, as the first signal does."""
     if deadline is None:
         yield
         return

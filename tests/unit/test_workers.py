@@ -9,6 +9,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from pipeline.cli.export import deadline_stops
 from pipeline.errors import (
     ConfigurationError,
     EngineLost,
@@ -18,12 +19,14 @@ from pipeline.errors import (
     UnitFailed,
     UnitSkipped,
 )
+from pipeline.execution import STOP_GRACE
+from pipeline.exits import Exit, exit_of_outcomes
 from pipeline.manifest import Manifest
 from pipeline.model import RunKind
 from pipeline.ports import Fence
 from pipeline.progress import Progress, Settled, Usage
 from pipeline.run import Outcome, Request, export
-from pipeline.workers.coordinator import Coordinator
+from pipeline.workers.coordinator import RENEW_EVERY_S, Coordinator
 from pipeline.workers.messages import Done, Grant, Heartbeat, Task, failure_of, refusal_of
 from pipeline.workers.worker import Worker
 from tests.harness import NOW, Harness, SmallTenant, Unthrottled
@@ -80,6 +83,15 @@ class NearEngine:
         except ConfigurationError as error:
             return msgspec.msgpack.encode(failure_of(error))
         return msgspec.msgpack.encode(Done(equipment.vault.seal_blob(msgspec.msgpack.encode(report)), self.told))
+
+
+class StuckEngine(NearEngine):
+    """From its second task on, nothing that worker b has in hand ends."""
+
+    async def run(self, name: str, task: bytes) -> bytes | None:
+        if name == "b" and self.tasks:
+            await asyncio.sleep(3600)
+        return await NearEngine.run(self, name, task)
 
 
 def sealed(outcomes: list[Outcome]) -> Manifest:
@@ -163,6 +175,57 @@ async def test_a_run_that_is_stopped_with_workers_goes_on_without_them() -> None
     assert manifest.run_id == stopped.run_id
     assert manifest.datasets["mail_messages"].rows == 60 > len(before)
     assert set(harness.keys("mail_messages").values()) == {1}
+
+
+@virtual_time
+async def test_a_deadline_ends_a_run_with_workers_in_order() -> None:
+    """No task is begun after it; those in hand are finished and published; the next command continues the run."""
+    harness = Harness(tenant())
+    equipment = harness.equip()
+    engine = NearEngine(harness, {"a": 1}, task_s=4)
+    with deadline_stops(equipment.stop, timedelta(seconds=6), equipment.log):
+        (stopped,) = await export(equipment, RUN, engine=engine)
+    assert stopped.interrupted
+    assert exit_of_outcomes([stopped]) is Exit.INTERRUPTED
+    assert 6 < now_s() <= 6 + RENEW_EVERY_S + engine.task_s
+    assert sum(engine.tasks.values()) == 2
+    assert engine.grants[-1][1].stop
+
+    manifest = sealed(await export(harness.equip(), RUN))
+
+    assert manifest.run_id == stopped.run_id
+    assert manifest.datasets["mail_messages"].rows == 60
+    assert set(harness.keys("mail_messages").values()) == {1}
+
+
+@virtual_time
+async def test_a_deadline_does_not_wait_for_workers_that_do_not_end() -> None:
+    """After the grace time what they have in hand is given up, invisible; what was reported before stays published."""
+    harness = Harness(tenant())
+    equipment = harness.equip_for(workers=2)
+    engine = StuckEngine(harness, {"a": 1, "b": 1}, task_s=1)
+    with deadline_stops(equipment.stop, timedelta(seconds=3), equipment.log):
+        (stopped,) = await export(equipment, RUN, engine=engine)
+    assert stopped.interrupted
+    assert now_s() <= 3 + STOP_GRACE.total_seconds() + RENEW_EVERY_S
+    assert 0 < len(harness.keys("mail_messages")) < 60
+
+    manifest = sealed(await export(harness.equip(), RUN))
+
+    assert manifest.datasets["mail_messages"].rows == 60
+    assert set(harness.keys("mail_messages").values()) == {1}
+    assert not harness.bucket.staged
+
+
+@virtual_time
+async def test_a_deadline_passes_while_no_worker_has_come() -> None:
+    """Nobody waits for workers any more: interrupted, not refused."""
+    harness = Harness(tenant())
+    equipment = harness.equip()
+    with deadline_stops(equipment.stop, timedelta(seconds=10), equipment.log):
+        (stopped,) = await export(equipment, RUN, engine=NearEngine(harness, {}))
+    assert stopped.interrupted
+    assert now_s() <= 10 + 2 * RENEW_EVERY_S
 
 
 @virtual_time
