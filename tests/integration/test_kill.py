@@ -44,11 +44,15 @@ class Served:
         self.ca_file = ca_file
 
     def requests(self) -> int:
-        with urllib.request.urlopen(
-            f"{self.about['url']}/_emulator/counters", context=create_default_context(cafile=str(self.ca_file))
-        ) as answer:
-            counters: dict[str, Any] = json.load(answer)
-        return int(counters["requests_total"])
+        return int(self.steer("counters")["requests_total"])
+
+    def steer(self, name: str, body: object = None) -> Any:
+        """The answer of a control endpoint; one that has a `body` is told something."""
+        data = None if body is None else json.dumps(body).encode()
+        trust = create_default_context(cafile=str(self.ca_file))
+        request = urllib.request.Request(f"{self.about['url']}/_emulator/{name}", data=data)
+        with urllib.request.urlopen(request, context=trust) as answer:
+            return json.load(answer)
 
 
 @contextmanager

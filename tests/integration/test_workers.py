@@ -6,22 +6,23 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from ssl import create_default_context
 from typing import Any
 
 import pytest
 
 from pipeline.cli.worker import PRELOAD
+from pipeline.execution import STOP_GRACE
 from pipeline.exits import Exit
 from tests.integration.test_kill import COMMAND, DATASETS, NOW, Served, emulator, rows, write_settings
 
 ROOT = Path(__file__).parents[2]
 REQUESTS_OF_A_SIGN_IN = 2
 SECONDS = 150  # for a run with workers, their start included
+DEADLINE_S = 8
+STARTING_S = 60  # and ending, of the processes, on a busy machine
 
 
 @pytest.mark.slow
@@ -39,6 +40,31 @@ def test_workers_of_this_machine_give_the_rows_of_one_process(tmp_path: Path) ->
         counted = sum(of_event(told, "run_finished")["requests"].values())
         assert counted == served.requests() - before - 3 * REQUESTS_OF_A_SIGN_IN
         assert_same_result(local.parent, alone.parent)
+        assert_limits_kept(served)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_deadline_ends_workers_and_the_next_run_goes_on_without_them(tmp_path: Path) -> None:
+    """Exit 5 within the grace time, and nobody is left behind; the next run has the same rows, none twice."""
+    with emulator(tmp_path) as served:
+        alone, late = (folder_with_settings(served, tmp_path / name) for name in ("alone", "late"))
+        done(export(served, alone))
+        served.steer("faults", [{"path": "*/messages*", "effect": "slow", "seconds": 3}])
+        started = time.monotonic()
+
+        process = export(served, late, "--engine", "local:1", "--deadline", f"{DEADLINE_S}s")
+        _, told = process.communicate(timeout=SECONDS)
+
+        assert process.returncode == Exit.INTERRUPTED, told
+        assert '"reason": "deadline"' in told
+        assert "Bad file descriptor" not in told
+        assert time.monotonic() - started < DEADLINE_S + STOP_GRACE.total_seconds() + STARTING_S
+        served.steer("faults", [])
+        done(export(served, late))
+
+        assert_same_result(late.parent, alone.parent)
+        assert not list(late.parent.glob("state/open/run/*/uploads/*"))
         assert_limits_kept(served)
 
 
@@ -96,9 +122,7 @@ def assert_same_result(folder: Path, expected: Path) -> None:
 
 def assert_limits_kept(served: Served) -> None:
     """Nobody was refused for asking too much, and in no mailbox were more than four requests open at once."""
-    trust = create_default_context(cafile=str(served.ca_file))
-    with urllib.request.urlopen(f"{served.about['url']}/_emulator/counters", context=trust) as answer:
-        seen: Mapping[str, Any] = json.load(answer)
+    seen: Mapping[str, Any] = served.steer("counters")
     assert not [refusal for refusal in seen["refusals"] if refusal.startswith("429")]
     assert 1 <= max(seen["max_in_flight"].values()) <= 4
 
