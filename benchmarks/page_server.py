@@ -20,6 +20,7 @@ from benchmarks.answers import Answers, Scene
 from benchmarks.measuring import Program, Watch, own, started
 from benchmarks.workloads import NOW
 from connectors.emulator import Emulator, Tenant
+from pipeline.signals import signals_heeded
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -63,15 +64,15 @@ class PageServer(Emulator):
 async def serve(scene: Scene) -> None:
     """Until SIGTERM."""
     stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     answers = Answers(scene)
-    async with PageServer(answers) as server:
-        answers.url = server.url
-        site = Site(server.url, server.tenant_id, server.client_id, server.client_secret, str(server.ca_file))
-        print(msgspec.json.encode(site).decode(), flush=True)
-        watch = Watch()
-        await stopped.wait()
-    print(json.dumps(watch.figures()), flush=True)
+    with signals_heeded(stopped.set):
+        async with PageServer(answers) as server:
+            answers.url = server.url
+            site = Site(server.url, server.tenant_id, server.client_id, server.client_secret, str(server.ca_file))
+            print(msgspec.json.encode(site).decode(), flush=True)
+            watch = Watch()
+            await stopped.wait()
+        print(json.dumps(watch.figures()), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """`emulator`: a tenant on localhost, and the settings file that reads it."""
 
 import asyncio
-import signal
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from pipeline.app import utc_now
 from pipeline.cli.console import Globals, out
 from pipeline.errors import ConfigurationError
 from pipeline.exits import Exit
+from pipeline.signals import signals_heeded
 
 HISTORY = timedelta(days=60)
 EXPORT = "emulator-export"  # a folder where the emulator was started; only named, the exporter makes it
@@ -55,9 +55,6 @@ def _instant(text: str) -> datetime:
 
 async def _serve(tenant: Tenant, *, host: str, port: int, faults: Faults | None, ca_file: Path | None) -> Exit:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
 
     def ready(served: Emulator) -> None:
         out().print(
@@ -73,12 +70,15 @@ async def _serve(tenant: Tenant, *, host: str, port: int, faults: Faults | None,
             highlight=False,
         )
 
-    serving = asyncio.ensure_future(serve(tenant, host=host, port=port, faults=faults, ca_file=ca_file, ready=ready))
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if serving.done():
-        serving.result()
-    serving.cancel()
-    await asyncio.gather(serving, stopping, return_exceptions=True)
+    with signals_heeded(stop.set):
+        serving = asyncio.ensure_future(
+            serve(tenant, host=host, port=port, faults=faults, ca_file=ca_file, ready=ready)
+        )
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if serving.done():
+            serving.result()
+        serving.cancel()
+        await asyncio.gather(serving, stopping, return_exceptions=True)
     return Exit.COMPLETE

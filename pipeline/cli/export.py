@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import datetime, timedelta
@@ -28,6 +27,7 @@ from pipeline.metrics.publish import metrics_published
 from pipeline.model import RunKind
 from pipeline.progress import Progress
 from pipeline.run import Outcome, Request, export
+from pipeline.signals import signals_heeded
 from pipeline.telemetry import Event, Log
 from pipeline.versions import tool_version
 from pipeline.workers.coordinator import Engine
@@ -190,7 +190,14 @@ async def _work(
         stop=stop,
         progress=progress,
     )
-    with _signals_stop(stop), deadline_stops(stop, deadline, log):
+
+    def on_signal() -> None:
+        """The first asks for a stop, the second ends the process at once, which is safe too."""
+        if stop.is_set():
+            os._exit(Exit.INTERRUPTED)
+        stop.set()
+
+    with signals_heeded(on_signal), deadline_stops(stop, deadline, log):
         if dry_run:
             async with equipped as equipment:
                 return await forecast(equipment, request, pacing=pacing_of(settings, request.kind))
@@ -218,25 +225,6 @@ def _what_a_refusal_leaves(kind: RunKind) -> Iterator[None]:
         if code is Exit.REFUSED:
             cause.add_note(f"What was published so far stays valid. Mend this; the next {kind} continues from there.")
         raise
-
-
-@contextmanager
-def _signals_stop(stop: asyncio.Event) -> Iterator[None]:
-    """The first SIGTERM or SIGINT asks for a stop; the second ends the process at once, which is safe too."""
-    loop = asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        if stop.is_set():
-            os._exit(Exit.INTERRUPTED)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
 
 
 @contextmanager
