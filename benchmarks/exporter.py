@@ -2,13 +2,15 @@
 
     python -m benchmarks.exporter JOB.json
 
-The file holds a `Job`. CPU counts from the first request to the manifest, state and plan included; peak
+The file holds a `Job`. What a nightly one finds of the nights before is left beforehand, by the process that starts the
+measured one (`leave_nights_before`). CPU counts from the first request to the manifest, state and plan included; peak
 memory is that of the whole process. The shares say where the CPU went: on the event loop (TLS, paging), in which
 function on the worker threads, or elsewhere (unpacking, the stores' threads).
 """
 
 import asyncio
 import json
+import logging
 import sys
 import time
 from collections import defaultdict
@@ -25,12 +27,14 @@ from pipeline import process
 process.set_up()  # as the command does, before anything large is imported
 
 import msgspec
+import structlog
 
 from benchmarks.answers import Answers, Scene, user_id
 from benchmarks.measuring import Watch
 from benchmarks.page_server import Site
 from benchmarks.workloads import NOW, WINDOW
 from config.load import load_settings
+from config.model import Settings
 from config.secrets import SecretReader
 from connectors.graph.bodies import Body
 from connectors.graph.budgets import Budgets
@@ -107,17 +111,13 @@ class Shares:
 
 async def run(job: Job) -> dict[str, Any]:
     """Do the job; what it took."""
-    reader = SecretReader(environ={"CLIENT_SECRET": job.site.secret, "SALT": SALT})
-    settings = load_settings(None, environ={}, overrides=job.settings, reader=reader)
+    reader, settings = _read_settings(job)
     shares, progress = Shares(), Progress()
     kind = RunKind.RUN if job.is_nightly else RunKind.BACKFILL
     answering = _answers_in_process(Answers(job.scene), job.site) if job.in_process else nullcontext()
     log = configure_logging(format_="json", level="error")
     process.loaded()
     with answering:
-        if job.is_nightly:
-            async with equip(settings, reader=reader, kind=kind, log=log, clock=_now) as equipment:
-                await _remember(equipment, job.scene)
         watch, loop_started = Watch(), time.thread_time()
         async with equip(
             settings,
@@ -151,8 +151,21 @@ def _now() -> datetime:
     return NOW + 2 * DAY
 
 
-async def _remember(equipment: Equipment, scene: Scene) -> None:
-    """The watermarks that the nights before have left."""
+def _read_settings(job: Job) -> tuple[SecretReader, Settings]:
+    reader = SecretReader(environ={"CLIENT_SECRET": job.site.secret, "SALT": SALT})
+    return reader, load_settings(None, environ={}, overrides=job.settings, reader=reader)
+
+
+async def leave_nights_before(job: Job) -> None:
+    """What a nightly run finds in its state."""
+    reader, settings = _read_settings(job)
+    quiet = structlog.make_filtering_bound_logger(logging.CRITICAL)
+    silence = structlog.wrap_logger(structlog.ReturnLogger(), wrapper_class=quiet)
+    async with equip(settings, reader=reader, kind=RunKind.RUN, log=silence, clock=_now) as equipment:
+        await _leave_watermarks(equipment, job.scene)
+
+
+async def _leave_watermarks(equipment: Equipment, scene: Scene) -> None:
     users = [Principal(PrincipalKind.USER, user_id(number)) for number in range(scene.mailboxes)]
     windowed = [
         source for source in equipment.sources.values() if source.windowed and source.principals is PrincipalKind.USER

@@ -1,5 +1,6 @@
 """Starts the exporter for a measurement, and turns what it took into the figures that are shown."""
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import msgspec
 
 from benchmarks.answers import Scene
-from benchmarks.exporter import Job
+from benchmarks.exporter import Job, leave_nights_before
 from benchmarks.measuring import own, started
 from benchmarks.page_server import Site
 
@@ -20,7 +21,10 @@ def exported(scene: Scene, site: Site, folder: Path, *, rows: int | None = None,
     """
     folder.mkdir()
     job = folder / "job.json"
-    job.write_bytes(msgspec.json.encode(Job(site=site, scene=scene, folder=str(folder), **options)))
+    wanted = Job(site=site, scene=scene, folder=str(folder), **options)
+    job.write_bytes(msgspec.json.encode(wanted))
+    if wanted.is_nightly:
+        asyncio.run(leave_nights_before(wanted))
     with started(own("benchmarks.exporter", str(job))) as exporter:
         figures = exporter.told()
     expected = scene.rows if rows is None else rows
