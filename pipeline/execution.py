@@ -25,7 +25,7 @@ from pipeline.outcomes import OutcomeReport
 from pipeline.parts import UnitResult
 from pipeline.plan import BEGINNING, window_end
 from pipeline.ports import Owing
-from pipeline.process import resident_bytes
+from pipeline.process import give_back, resident_bytes
 from pipeline.reach import Bounds, FinishedWindows, RunReach
 from pipeline.scheduler import Scheduler
 from pipeline.seal import (
@@ -147,17 +147,8 @@ class Execution:
     async def _seal(self) -> Manifest:
         equipment = self._equipment
         self._begin_stage("sealing")
-        known = await self._equipment.watermarks.load()
-        manifest = self._manifest()
-        advances: Iterable[tuple[Key, datetime]] = ()
-        owed = b""
-        if self._record.kind is RunKind.RUN:
-            given_up = await self._given_up(manifest)
-            bounds = self._bounds()
-            done = FinishedWindows(partial(finished_units, self._journal, self._assembler), given_up=given_up)
-            advances = next_watermarks(done, known, bounds)
-            owed = await self._owed(manifest, done, known, bounds)
-        await self._record_seal(manifest, advances, owed=owed, attempt=self._chronicle.attempt())
+        await self._decide()
+        give_back()
         sealed = await self._finish_seal()
         if sealed.status == "complete":
             equipment.progress.last_success = sealed.finished_at
@@ -169,6 +160,20 @@ class Execution:
             counted_mib=equipment.memory.most_used_bytes >> 20,
         )
         return sealed
+
+    async def _decide(self) -> None:
+        """Write down how the run ends."""
+        known = await self._equipment.watermarks.load()
+        manifest = self._manifest()
+        advances: Iterable[tuple[Key, datetime]] = ()
+        owed = b""
+        if self._record.kind is RunKind.RUN:
+            given_up = await self._given_up(manifest)
+            bounds = self._bounds()
+            done = FinishedWindows(partial(finished_units, self._journal, self._assembler), given_up=given_up)
+            advances = next_watermarks(done, known, bounds)
+            owed = await self._owed(manifest, done, known, bounds)
+        await self._record_seal(manifest, advances, owed=owed, attempt=self._chronicle.attempt())
 
     async def _record_seal(
         self,
@@ -290,6 +295,7 @@ class Execution:
             await self._lessons.keep(remember)
 
     def _begin_stage(self, name: str) -> None:
+        give_back()  # what a stage took, the directory of a large tenant for one, is free for the next one
         self._equipment.progress.stage = name
         self._chronicle.stage(name)
 

@@ -53,6 +53,18 @@ def loaded() -> None:
     gc.freeze()
 
 
+def give_back() -> None:
+    """What allocators keep of memory that is free goes back to the system, for a moment at which much became free.
+
+    Arrow's gives back what lies idle only while it is used.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - see `loaded`
+
+    pa.default_memory_pool().release_unused()
+    with suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def resident_bytes() -> int:
     """What the process takes of the machine's memory; where the system does not tell, the most it ever took."""
     try:

@@ -15,9 +15,11 @@ from pipeline.memory import Hold, Memory
 from pipeline.model import Page, Principal, Unit, Window
 from pipeline.parts import UnitResult
 from pipeline.ports import Blocking, RowFilter, Source
+from pipeline.process import give_back
 
 DAMAGED = "damaged_at_source"  # why a record is missing that Graph itself cannot read any more
 CLEANING_COPIES = 4  # of the pages: joined into one text, read into columns, these rewritten
+GUARDED_ROWS = 16_384  # looked at in one go: the users of a large tenant are one unit
 BATCH_BYTES = 1 << 20  # small pages are sanitized together: the cost of a call is shared, the pause stays short
 
 
@@ -193,8 +195,14 @@ class UnitReader:
 
     def _finish(self, unit: Unit, held: _Held) -> tuple[UnitResult, object | None]:
         """The unit as it will be published, and what the guard has against that. On a worker thread."""
+        is_huge = held.bytes > self._memory.largest_unit_bytes  # and could not be divided: a large tenant's users
         with self._memory.working(held.bytes):
-            return self._joined(unit, held)
+            if is_huge:
+                give_back()
+            joined = self._joined(unit, held)
+            if is_huge:
+                give_back()
+            return joined
 
     def _idle(self, unit: Unit, held: _Held) -> UnitResult:
         """A unit of which nothing was read: most units of most nights, so nothing is computed for it."""
@@ -205,8 +213,7 @@ class UnitReader:
     def _joined(self, unit: Unit, held: _Held) -> tuple[UnitResult, object | None]:
         rows = self._sanitizers[unit.dataset].whole(held.batches)
         owner = self._owner(unit.dataset, unit.principal)
-        verdict = self._guards[unit.dataset].check(rows, owner=owner)
-        held.fields.kept = dict(verdict.kept)
+        breach, held.fields.kept = self._guarded(unit.dataset, rows, owner)
         result = UnitResult(
             dataset=unit.dataset,
             unit=self._done(unit, len(rows), withheld=held.withheld),
@@ -215,7 +222,17 @@ class UnitReader:
             rejected=held.rejected,
             fields=held.fields,
         )
-        return result, verdict.breach
+        return result, breach
+
+    def _guarded(self, dataset: str, rows: Any, owner: str | None) -> tuple[object | None, dict[str, int]]:
+        """What the guard has against the rows, if anything, and how many values each path has."""
+        guard, breach = self._guards[dataset], None
+        kept: Counter[str] = Counter()
+        for first in range(0, len(rows), GUARDED_ROWS):
+            verdict = guard.check(rows.slice(first, GUARDED_ROWS), owner=owner)
+            kept.update(verdict.kept)
+            breach = breach or verdict.breach
+        return breach, dict(kept)
 
     async def _read_pages(self, unit: Unit, hold: Hold, observe: Callable[[Page], None] | None) -> _Held:
         source = self._sources[unit.dataset]

@@ -17,7 +17,7 @@ def once_per_key(batches: Sequence[pa.Table], *, schema: pa.Schema, key: Sequenc
     if not columns:
         return rows
     keys = columns[0] if len(columns) == 1 else _joined(columns)
-    if len(keys.unique()) == len(rows):
+    if pc.count_distinct(keys, mode="all").as_py() == len(rows):
         return rows
     positions = pa.table({"key": keys, "position": pa.array(range(len(rows)), pa.int64())})
     last = positions.group_by("key").aggregate([("position", "max")])["position_max"]

@@ -9,7 +9,9 @@ group.
 """
 
 import hashlib
+import math
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -17,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.ports import PartSummary
+from pipeline.process import give_back
 from sinks.parquet.flat import Layout, flat_schema, flat_table
 
 ROW_GROUP_ROWS = 131_072
@@ -88,16 +91,23 @@ class PartEncoder:
 
     def append(self, table: pa.Table) -> bytes:
         """Add rows; the bytes that became ready, often none."""
-        if table.num_rows:
-            self._hold(table)
-            self._held_rows += table.num_rows
-            self.rows += table.num_rows
-            self.buffered_bytes += table.nbytes
-        while self._held_rows >= self._row_group_rows:
-            self._write_group(self._row_group_rows)
-        if self.buffered_bytes >= self._row_group_bytes:
-            self._write_group(self._held_rows)
+        for few in self._pieces(table):
+            self._hold(few)
+            self._held_rows += few.num_rows
+            self.rows += few.num_rows
+            self.buffered_bytes += few.nbytes
+            while self._held_rows >= self._row_group_rows:
+                self._write_group(self._row_group_rows)
+            if self.buffered_bytes >= self._row_group_bytes:
+                self._write_group(self._held_rows)
         return self._drain.take()
+
+    def _pieces(self, table: pa.Table) -> Iterator[pa.Table]:
+        """The rows, those of a unit that is larger than a row group in pieces of that size; nothing is copied."""
+        pieces = math.ceil(table.nbytes / self._row_group_bytes)
+        rows = math.ceil(table.num_rows / max(1, pieces))
+        for first in range(0, table.num_rows, max(1, rows)):
+            yield table.slice(first, rows)
 
     def finish(self) -> tuple[bytes, PartSummary]:
         """The rest of the part and what the manifest says of it. Nothing may follow."""
@@ -151,6 +161,8 @@ class PartEncoder:
         if self._layout == "flat":
             group = flat_table(group)
         self._writer.write_table(group, row_group_size=count)
+        del group
+        give_back()  # it took twice the group, and others are read meanwhile
 
     def _split(self, count: int) -> tuple[list[pa.ChunkedArray], pa.Table]:
         """The columns of the first `count` rows held, and the rows after them, which keep nothing of those alive."""
