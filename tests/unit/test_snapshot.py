@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigurationError
@@ -107,7 +107,6 @@ def test_what_the_state_knows_of_a_large_organisation_takes_little_memory() -> N
     assert taken < 80 * len(principals)
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.tuples(st.sampled_from(["a", "b"]), st.text(max_size=3)), st.sampled_from([AT, AT + DAY])))
 def test_every_key_is_found_and_no_other(rows: dict[tuple[str, str], datetime]) -> None:
     """Whatever the texts are: they are looked up in their order."""
