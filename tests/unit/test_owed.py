@@ -175,7 +175,7 @@ def test_a_failing_calendar_is_owed_until_it_and_the_reports_are_read() -> None:
     def behind(end: datetime, known: datetime, *failed: LeftOut) -> RunReach:
         bounds = Bounds(origins={EVENTS: FIRST}, overlaps={EVENTS: DAY}, ends={EVENTS: end, REPORTS: end})
         marks = {(EVENTS, user): known for user in "ab"}
-        done = {(EVENTS, "b"): [Window(known - DAY, end)]}
+        done = FinishedWindows(lambda: [(EVENTS, DoneUnit("b", known - DAY, end, 0))])
         return RunReach(done=done, known=marks, bounds=bounds, failed=failed, pseudonym=lambda each: each.id)
 
     assert CalendarDebts().after(users, behind(one, FIRST, report)).to_bytes() is None
