@@ -40,9 +40,9 @@ from pipeline.sanitize.treatments import Treatments
 from pipeline.sanitize.unit_rows import once_per_key
 
 UNIQUE_TEXTS = frozenset({"internetMessageId"})  # beside the ids: leaves whose texts hardly ever repeat in a page
-_DEEP_RUN = 128  # closing brackets in a row; inferring a type of some hundred levels overflows a small stack
+_DEEP_RUN = 256  # closing brackets in a row; inferring a type of 500 levels overflows a stack of 1 MiB
 _DEEP = (b"]" * _DEEP_RUN, b"}" * _DEEP_RUN, b"}]" * (_DEEP_RUN // 2))
-_STRIDE = 32  # even, so that it meets the same bracket all along a run of pairs
+_STRIDE = 64  # even, so that it meets the same bracket all along a run of pairs
 _DEEP_STRIDES = tuple(bracket * (_DEEP_RUN // _STRIDE) for bracket in (b"]", b"}"))
 
 

@@ -76,17 +76,19 @@ def leaves(rows: pa.Table, tree: Node) -> list[tuple[FieldRule, list[pa.Array]]]
     return found
 
 
-def _collect(chunks: list[pa.Array], node: Node, found: list[tuple[FieldRule, list[pa.Array]]]) -> None:
-    if node.many:
-        chunks = [chunk.flatten() for chunk in chunks if len(chunk.values)]
-    if all(chunk.null_count == len(chunk) for chunk in chunks):
-        return
-    if node.rule is not None:
-        found.append((node.rule, chunks))
-        return
-    members = [chunk.flatten() for chunk in chunks]  # lays a struct's own nulls over its children
-    for index, child in enumerate(node.children.values()):
-        _collect([member[index] for member in members], child, found)
+def _collect(structs: Sequence[pa.StructArray], node: Node, found: list[tuple[FieldRule, list[pa.Array]]]) -> None:
+    members = [struct.flatten() for struct in structs]  # lays a struct's own nulls over its children
+    for child, *found_chunks in zip(node.children.values(), *members, strict=False):
+        chunks = [chunk.flatten() for chunk in found_chunks if len(chunk.values)] if child.many else found_chunks
+        for chunk in chunks:
+            if chunk.null_count < len(chunk):
+                break
+        else:
+            continue  # nothing but nulls, as in every column that the profile drops
+        if child.rule is not None:
+            found.append((child.rule, chunks))
+        else:
+            _collect(chunks, child, found)
 
 
 def _insert(parent: Node, steps: Sequence[Step], rule: FieldRule) -> None:

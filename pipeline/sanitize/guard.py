@@ -4,12 +4,14 @@ It does not trust the treatments. A text column with a closed shape is matched i
 mail addresses, phone numbers, bearer tokens, and the tenant's own directory. All other columns have a type that holds
 no text. A find fails the unit; it names dataset, column and rule, never the value.
 
-Distinct values are looked at once: RE2 in Arrow finds those that could hold anything, and only these are looked at by
-the recognisers, which are the same that the `free-text` treatment uses. Their verdicts are remembered.
+Where a shape can be proved by counting characters, no pattern is matched; where a text holds no hint of what is
+searched for, no recogniser looks at it. They are the same that the `free-text` treatment uses. Texts they have found
+clean are remembered.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -18,10 +20,11 @@ import pyarrow.compute as pc
 
 from pipeline.sanitize.columns import TEXT_TYPES, leaves, output_schema, property_tree
 from pipeline.sanitize.directory_index import DirectoryIndex
+from pipeline.sanitize.hints import can_be_anywhere, suspects
 from pipeline.sanitize.pseudonym import is_token
 from pipeline.sanitize.recognizers import holds_address, holds_phone
 from pipeline.sanitize.rules import DROP, DatasetRules, FieldRule, Profile, Search
-from pipeline.sanitize.shape_proofs import is_proved
+from pipeline.sanitize.shape_proofs import is_provable, is_proved
 from pipeline.sanitize.shapes import Shape, TokenForms, declared_shape
 
 REMEMBERED_TEXTS = 20_000  # found clean; of one column at a time, some MB at most
@@ -29,17 +32,10 @@ OWNER = "_owner"
 TOMBSTONE = "_removed"
 USUAL_FORMS = TokenForms()
 
-_FEW = 512  # values that Python has matched before RE2 has compiled its pattern
-_SAMPLE_ROWS = 128  # enough to see whether the values of a column repeat
+_FEW = 512  # different texts that Python has matched before RE2 has compiled its pattern
+_VERY_FEW = 50  # texts that Python has matched before anything is proved of them
+_LOT = 8_192  # texts that are proved together: copies of a whole unit's would fill memory and the processor's caches
 _BEARER = re.compile(r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.|\bbearer\s+[A-Za-z0-9._~+/-]{20,}", re.IGNORECASE)
-
-# What a text has to contain, for RE2, before a recogniser looks at it. Wider than the recognisers, never narrower.
-_HINTS: Mapping[Search, str] = {
-    "address": "@|%40",
-    "phone": r"[+(0-9][0-9 ()./\-\x{a0}\x{2010}-\x{2013}]{5}",
-    "bearer": r"eyJ|(?i:bearer)\s",
-    "name": r"[\pL\pN][^\pL\pN]+[\pL\pN]",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +119,7 @@ class EgressGuard:
             column = self._columns.get(path, _TOMBSTONES)
             if column.shape is not None:
                 closed.setdefault(column.shape, []).append((path, chunks))
-            elif (found := self._search(column, _gathered([chunks]))) is not None:
+            elif (found := self._search(column, chunks)) is not None:
                 return Breach(self._dataset, path, found)
         for shape, columns in closed.items():
             broken = _first_without(shape, columns)
@@ -131,15 +127,13 @@ class EgressGuard:
                 return Breach(self._dataset, broken, shape.name)
         return None
 
-    def _search(self, column: _Column, texts: pa.Array) -> str | None:
+    def _search(self, column: _Column, chunks: list[pa.Array]) -> str | None:
         """Which search finds something in an open column."""
         generation = self._directory.generation
         if column.generation != generation or len(column.clean) > REMEMBERED_TEXTS:
             column.clean, column.generation = set(), generation
         clean = column.clean
-        if len(texts) > _FEW:
-            texts = texts.filter(pc.match_substring_regex(texts, self._hints(column.searches)))
-        for text in texts.to_pylist():
+        for text in self._texts(chunks, column.searches):
             if not text or text in clean or is_token(text):
                 continue
             for search in column.searches:
@@ -147,6 +141,15 @@ class EgressGuard:
                     return search
             clean.add(text)
         return None
+
+    def _texts(self, chunks: list[pa.Array], searches: AbstractSet[Search]) -> Iterator[str | None]:
+        """What the recognisers have to look at."""
+        if can_be_anywhere(searches):
+            yield from pa.chunked_array(chunks).unique().to_pylist()
+            return
+        domains = self._directory.domains if "directory" in searches else ()
+        for chunk in chunks:
+            yield from suspects(chunk, searches, domains=domains)
 
     def _finds(self, search: Search, text: str) -> bool:
         match search:
@@ -161,25 +164,12 @@ class EgressGuard:
             case "name":
                 return self._directory.holds_name(text)
 
-    def _hints(self, searches: frozenset[Search]) -> str:
-        hints = [_HINTS[search] for search in searches if search in _HINTS]
-        if "directory" in searches:
-            hints += [_HINTS["phone"], *_own_addresses(self._directory.domains)]
-        return "|".join(hints)
-
 
 def _column(rule: FieldRule, profile: Profile, forms: TokenForms) -> _Column:
     dropped = rule.treatment(profile) == DROP
     shape = Shape("dropped", "") if dropped else declared_shape(rule, profile, forms)
     every: Sequence[Search] = ("address", "phone", "bearer", "directory", "name")
     return _Column(rule.path, shape, frozenset(search for search in every if search not in rule.exempt))
-
-
-def _own_addresses(domains: Sequence[str] | None) -> list[str]:
-    """What an address of the tenant has to contain."""
-    if domains is None:
-        return [_HINTS["address"]]
-    return [f"(?i:(?:@|%40)(?:{'|'.join(map(re.escape, domains))}))"] if domains else []
 
 
 @cache
@@ -201,32 +191,31 @@ def _members(of: pa.DataType) -> Iterable[pa.Field]:
 
 def _first_without(shape: Shape, columns: Sequence[tuple[str, list[pa.Array]]]) -> str | None:
     """The path of the first column with a value that has not the shape. Columns of one shape are matched in one go."""
-    if _has_shape(_gathered([chunks for _, chunks in columns]), shape):
+    if _have_shape([chunk for _, chunks in columns for chunk in chunks], shape):
         return None
-    return next(path for path, chunks in columns if not _has_shape(pa.concat_arrays(chunks), shape))
+    return next(path for path, chunks in columns if not _have_shape(chunks, shape))
 
 
-def _gathered(columns: Sequence[list[pa.Array]]) -> pa.Array:
-    """All values of these columns, each once where it pays to look for repetitions."""
-    if sum(len(chunk) for chunks in columns for chunk in chunks) <= _FEW:
-        return pa.concat_arrays([chunk for chunks in columns for chunk in chunks])
-    mostly_new: list[pa.Array] = []
-    repeated: list[pa.Array] = []
-    for chunks in columns:
-        sample = chunks[0].slice(0, _SAMPLE_ROWS)
-        nearly_all_differ = 40 * len(sample.unique()) > 39 * len(sample)
-        (mostly_new if nearly_all_differ else repeated).extend(chunks)
-    if repeated:
-        mostly_new.append(pa.chunked_array(repeated).unique())
-    return pa.concat_arrays(mostly_new)
-
-
-def _has_shape(values: pa.Array, shape: Shape) -> bool:
-    """Whether every value is null, empty, or matches in full. One array, since Arrow compiles a pattern per chunk."""
-    if len(values) <= _FEW:
-        matches = _compiled(shape.pattern).fullmatch
-        return all(not text or matches(text) for text in set(values.to_pylist()))
-    if is_proved(values, shape):
+def _have_shape(chunks: Sequence[pa.Array], shape: Shape) -> bool:
+    """Whether every value is null, empty, or matches in full."""
+    if is_provable(shape) and sum(map(len, chunks)) > _VERY_FEW and all(is_proved(lot, shape) for lot in _lots(chunks)):
         return True
-    matched = pc.match_substring_regex(values, rf"\A(?:{shape.pattern})?\z")
+    texts = pa.chunked_array(chunks).unique()
+    if len(texts) <= _FEW:
+        matches = _compiled(shape.pattern).fullmatch
+        return all(not text or matches(text) for text in texts.to_pylist())
+    matched = pc.match_substring_regex(texts, rf"\A(?:{shape.pattern})?\z")  # compiled anew for every array
     return pc.all(matched).as_py() is not False
+
+
+def _lots(chunks: Sequence[pa.Array]) -> Iterator[pa.Array]:
+    """The values in arrays of some size, since every array has its price."""
+    lot: list[pa.Array] = []
+    size = 0
+    for chunk in chunks:
+        if lot and size + len(chunk) > _LOT:
+            yield pa.concat_arrays(lot)
+            lot, size = [], 0
+        lot.append(chunk)
+        size += len(chunk)
+    yield pa.concat_arrays(lot)

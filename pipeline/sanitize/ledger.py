@@ -21,7 +21,7 @@ that does not look like one (a dictionary keyed by an address) is written as `*`
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -33,6 +33,7 @@ from pipeline.sanitize.rules import DROP, KEEP, RULES_FILE, DatasetRules, FieldR
 from pipeline.sanitize.shapes import TokenForms
 
 FIELDS_VERSION = 1
+REMEMBERED_TYPES = 16  # of pages of one dataset
 
 Fate = Literal["kept", "pseudonymized", "filtered", "dropped"]
 
@@ -66,6 +67,17 @@ class _Name:
     below: dict[str, "_Name"] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Where in a struct something stays behind: the member to count, or to look into (`below`)."""
+
+    index: int
+    path: str
+    is_items: bool = False
+    always: bool = True  # counted even where there is nothing, so that the name is known
+    below: tuple["_Step", ...] = ()
+
+
 class FieldLedger:
     """Finds what stays behind of one dataset under one profile. Safe to use from several threads."""
 
@@ -75,12 +87,22 @@ class FieldLedger:
             _insert(self._known, rule.path, is_read=rule.treatment(profile) != DROP)
         for path in rules.dropped:
             _insert(self._known, path, is_read=False)
+        self._steps: tuple[tuple[pa.StructType, tuple[_Step, ...]], ...] = ()
 
     def scan(self, records: pa.StructArray) -> Seen:
         """What stays behind of records that were read with all their fields."""
         seen = Seen(Counter(), len(records))
-        _scan_struct(records, self._known, "", seen.counts)
+        _count(records, self._steps_for(records.type), seen.counts)
         return seen
+
+    def _steps_for(self, type_: pa.StructType) -> tuple[_Step, ...]:
+        """Pages of a dataset have few types, so what to look at is found once for each."""
+        for known, steps in self._steps:
+            if known.equals(type_):
+                return steps
+        steps = tuple(_steps(type_, self._known, ""))
+        self._steps = ((type_, steps), *self._steps[: REMEMBERED_TYPES - 1])
+        return steps
 
     def scan_pages(self, pages: Sequence[bytes]) -> Seen:
         """The same of raw pages, record by record: for pages whose fields change their type from record to record."""
@@ -171,24 +193,33 @@ def _insert(names: dict[str, _Name], path: str, *, is_read: bool) -> None:
     name.is_read = is_read
 
 
-def _scan_struct(records: pa.StructArray, known: Mapping[str, _Name], prefix: str, counts: Counter[str]) -> None:
-    members = records.flatten() if records.null_count else None  # lays the struct's own nulls over its members
-    for index, member in enumerate(records.type.fields):
+def _steps(type_: pa.StructType, known: Mapping[str, _Name], prefix: str) -> Iterator[_Step]:
+    for index, member in enumerate(type_.fields):
         name = known.get(member.name)
-        if name is not None and name.is_read:
-            continue
-        found = records.field(index) if members is None else members[index]
         if name is None:
-            counts[prefix + _shown(member.name)] += len(found) - found.null_count
+            yield _Step(index, prefix + _shown(member.name))
             continue
-        is_items = name.path.endswith("[]") and pa.types.is_list(found.type)
-        if is_items and not len(found.values):
-            continue
-        values = found.flatten() if is_items else found
-        if name.below and pa.types.is_struct(values.type):
-            _scan_struct(values, name.below, f"{name.path}.", counts)
-        elif not name.below or values.null_count < len(values):
-            counts[name.path] += len(values) - values.null_count
+        is_items = name.path.endswith("[]") and pa.types.is_list(member.type)
+        inner = member.type.value_type if is_items else member.type
+        if not name.is_read and name.below and pa.types.is_struct(inner):
+            if below := tuple(_steps(inner, name.below, f"{name.path}.")):
+                yield _Step(index, name.path, is_items, below=below)
+        elif not name.is_read:
+            yield _Step(index, name.path, is_items, always=not name.below)
+
+
+def _count(records: pa.StructArray, steps: Iterable[_Step], counts: Counter[str]) -> None:
+    members = records.flatten() if records.null_count else None  # lays the struct's own nulls over its members
+    for step in steps:
+        found = records.field(step.index) if members is None else members[step.index]
+        if step.is_items:
+            if not len(found.values):
+                continue
+            found = found.flatten()
+        if step.below:
+            _count(found, step.below, counts)
+        elif step.always or found.null_count < len(found):
+            counts[step.path] += len(found) - found.null_count
 
 
 def _scan_value(value: Any, known: Mapping[str, _Name], prefix: str, counts: Counter[str]) -> None:

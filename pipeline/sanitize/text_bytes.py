@@ -1,0 +1,30 @@
+"""The texts of a column as the bytes that Arrow holds them in, for what is asked of all of them at once."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+
+class JoinedTexts:
+    """The UTF-8 of the texts of a column that has no nulls, one behind the other."""
+
+    def __init__(self, texts: pa.Array) -> None:
+        _, offsets, data = texts.buffers()
+        bounds: Sequence[int] = (0,)
+        if len(texts):
+            bounds = memoryview(offsets).cast("i")[texts.offset : texts.offset + len(texts) + 1]
+        self._bounds = bounds
+        length = bounds[-1] - bounds[0]
+        self.data: bytes = data.slice(bounds[0], length).to_pybytes() if length else b""
+
+    def holding(self, sought: bytes, *, within: bytes) -> Iterator[int]:
+        """The texts in which `sought` begins, by their index; `within` is the data, byte for byte mapped to others."""
+        if sought[:1] not in within:
+            return  # a single byte is found much faster than several
+        start = self._bounds[0]
+        at = within.find(sought)
+        while at >= 0:
+            index = bisect_right(self._bounds, start + at) - 1
+            yield index
+            at = within.find(sought, self._bounds[index + 1] - start)
