@@ -26,7 +26,7 @@ MEANINGS: Mapping[str, str] = {
     "join-url": "host kept, ids inside become pseudonyms, everything else is cut",
     "title-phrases": "only phrases that tell the kind of time stay",
     "zoom-links": "only Zoom links stay, without their passcode",
-    "free-text": "typed text; one with an address, number or name of a person is emptied",
+    "free-text": "typed text, Teams links as by join-url; with an address, number or name of a person it is emptied",
     RULES_FILE: "what the operator's rules file says",
 }
 _GROUP_ADDRESS = "the hash of a group's address with its domain"

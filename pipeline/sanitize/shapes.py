@@ -21,7 +21,7 @@ _HASH = "[A-Za-z0-9_-]{43}"
 _TOKEN = f"t~{_HASH}"
 _ANY_TOKEN = f"(?:{_TOKEN}|p~[A-Za-z0-9_-]{{43,}})"
 _GUID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-_WORD = "[A-Za-z][A-Za-z0-9_#.]*"
+_WORD = "[A-Za-z][A-Za-z0-9_]{0,63}"
 _DOMAINS: Mapping[DomainHandling, str | None] = {
     "preserve": r"[A-Za-z0-9][A-Za-z0-9.-]*\.[A-Za-z]{2,26}",
     "tokenize": f"h~{_HASH}",

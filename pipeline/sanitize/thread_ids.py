@@ -18,6 +18,7 @@ _GUID_PAIR = re.compile(r"([0-9a-fA-F-]{36})_([0-9a-fA-F-]{36})")
 _TEAMS_HOSTS = re.compile(
     r"(?:[a-z0-9-]+\.)*teams\.(?:microsoft\.(?:com|us)|live\.com|cloud\.microsoft)|dod\.teams\.microsoft\.us"
 )
+_TEAMS_LINK = re.compile(rf"https?://(?:{_TEAMS_HOSTS.pattern})\S*", re.IGNORECASE)
 _HOST = re.compile(r"[a-z0-9.-]+")  # anything else in its place may be typed text
 _MEETUP = re.compile(r"^/l/meetup-join/(?P<thread>19:[^/]+)/(?P<message>[0-9]+)$")
 
@@ -55,6 +56,11 @@ def treat_join_url(text: str, token: Token) -> str | None:
     pseudonym = token(organizer) if organizer else None
     query = f"?Oid={pseudonym}" if pseudonym else ""
     return f"{origin}/l/meetup-join/{treat_thread_id(meetup['thread'], token)}/{meetup['message']}{query}"
+
+
+def treat_links_into_teams(text: str, token: Token) -> str:
+    """Typed text whose links into Teams are what `treat_join_url` makes of them: they spell ids of accounts."""
+    return _TEAMS_LINK.sub(lambda link: treat_join_url(link[0], token) or "", text)
 
 
 def _organizer(query: str) -> str | None:

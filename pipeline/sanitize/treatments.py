@@ -13,7 +13,7 @@ from pipeline.sanitize.java_text import is_blank
 from pipeline.sanitize.pseudonym import Pseudonymizer
 from pipeline.sanitize.recognizers import holds_identifier
 from pipeline.sanitize.text_filters import keep_phrases, keep_tokens, phrase_pattern, redact_matches
-from pipeline.sanitize.thread_ids import treat_join_url, treat_thread_id
+from pipeline.sanitize.thread_ids import treat_join_url, treat_links_into_teams, treat_thread_id
 from pipeline.sanitize.title_phrases import TITLE_PHRASES
 from pipeline.sanitize.token_columns import token_column
 
@@ -110,7 +110,7 @@ class Treatments(Mapping[str, Rewrite]):
             token = self._pseudonymizer.token(text)
             if token is not None and "@" in token:
                 return token
-        return self._cut_passcode(text)
+        return self._cut_passcode(treat_links_into_teams(text, self._pseudonymizer.token))
 
     def _cut_passcode(self, text: str) -> str | None:
         return text if is_blank(text) else self._unless_personal(redact_matches(text, _PASSCODE))

@@ -315,7 +315,39 @@ def test_what_a_filter_leaves_passes_the_guard() -> None:
     texts = [f"{zoom}?pwd=x", f"{zoom}<br>bo@elsewhere.example", f"{zoom}<br>Zoe-Lindqvist"]
     assert treatments["zoom-links"](texts) == [f"{zoom}?", None, None]
     skype = "https://meet.lync.com/contoso/zoe.lindqvist/A1"
-    assert treatments["free-text"]([skype, f"{zoom}?pwd=x&a=b", MEETUP]) == [None, f"{zoom}?&a=b", MEETUP]
+    assert treatments["free-text"]([skype, f"{zoom}?pwd=x&a=b"]) == [None, f"{zoom}?&a=b"]
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        MEETUP,
+        MEETUP.replace("https://", "HTTPS://"),
+        f"https://teams.microsoft.com/l/chat/19:{GUID}1_{GUID}2@unq.gbl.spaces/0?tenantId={GUID}3",
+        f"https://teams.live.com/l/message/19%3A{GUID}1_{GUID}2%40unq.gbl.spaces/1?context=%7b%22Oid%22:%22{GUID}3%22%7d",
+        f"https://teams.microsoft.com/l/meetup-join/19:meeting_Zm9v@thread.v2/0?context=%7b%22Oid%22%3a%22{GUID}1%22%7d>",
+    ],
+)
+def test_a_link_into_teams_spells_no_account_in_typed_text(link: str) -> None:
+    """Where a place or category is a link that was pasted: thread and organizer are pseudonyms, the words stay."""
+    treat = Treatments(Pseudonymizer(salt="salt"), group_original=True)["free-text"]
+    [text] = treat([f"Room 4, or {link} if remote"])
+    assert text is not None
+    assert text.startswith("Room 4, or https://teams.")
+    assert text.endswith(" if remote")
+    assert GUID not in text
+    assert "Zm9v" not in text
+    assert ("/l/meetup-join/19:meeting_t~" in text) is ("meetup" in link)
+
+
+def test_an_enum_has_no_room_for_a_token_or_a_user_name() -> None:
+    """Words of Microsoft's have no dots: what looks like a sign-in name, a host or a bearer token is none."""
+    [rule] = [rule for rule in built_in_rules()["mail_messages"].fields if rule.path == "importance"]
+    for value in ("zoe.lindqvist", "laptop.contoso.com", LEAKS["bearer"].removeprefix("Bearer "), "x" * 65, "#zoe"):
+        breach = guard("mail_messages", "psoxy").check(table("mail_messages", [row_with(rule, value)])).breach
+        assert breach == Breach("mail_messages", "importance", "enum")
+    for value in ("normal", "onPremises, cloud", "unknownFutureValue"):
+        assert guard("mail_messages", "psoxy").check(table("mail_messages", [row_with(rule, value)])).breach is None
 
 
 async def test_a_breach_fails_the_unit_and_nothing_of_it_is_written() -> None:
