@@ -23,6 +23,7 @@ def cross_faults(values: Values) -> Iterator[Fault]:
     yield from _connector_faults(values)
     yield from _auth_faults(values)
     yield from privacy_faults(values)
+    yield from _storage_faults(values)
     destination, state = _location(values.get("destination")), _location(values.get("state"))
     if destination and state and destination.contains(state):
         yield Fault(
@@ -74,6 +75,17 @@ def _connector_faults(values: Values) -> Iterator[Fault]:
     connectors = values.get("connectors")
     if isinstance(connectors, Mapping) and not connectors:
         yield Fault("connectors", f"name at least one: {', '.join(CONNECTOR_NAMES)}")
+
+
+def _storage_faults(values: Values) -> Iterator[Fault]:
+    storage = _group(values, "storage")
+    if storage.get("sse_s3") is not True:
+        return
+    if storage.get("kms_key") is not None:
+        yield Fault("storage.sse_s3", "an object is encrypted with one key; leave out sse_s3 or kms_key")
+    places = [place for key in ("destination", "state") if (place := _location(values.get(key)))]
+    if places and all(place.scheme != "s3" for place in places):
+        yield Fault("storage.sse_s3", "only s3:// has it, and neither destination nor state is there")
 
 
 def _auth_faults(values: Values) -> Iterator[Fault]:

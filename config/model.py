@@ -241,6 +241,8 @@ class Storage(Group):
     """The region of the bucket."""
     kms_key: Text | None = None
     """The key that encrypts objects in the bucket; by default the bucket's own setting."""
+    sse_s3: Flag = False
+    """Ask S3 to encrypt with its own keys (SSE-S3), whatever the bucket's own setting; not with `kms_key`."""
     proxy: Endpoint | None = None
     """An HTTP proxy for the object store."""
     requester_pays: Flag = False

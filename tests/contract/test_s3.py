@@ -335,6 +335,22 @@ async def test_encryption_and_payer_go_with_the_writes(s3: tuple[str, StrictFron
     assert all("HTTP_CONTENT_MD5" in headers for operation, headers in calls if operation in {"put", "part"})
 
 
+async def test_keys_of_s3_itself_are_asked_for(s3: tuple[str, StrictFront], stack: AsyncExitStack) -> None:
+    """SSE-S3 is named where an object is begun, so that a bucket policy that insists on it is content."""
+    url, front = s3
+    backend = s3_backend(stack, url, sse_s3=True)
+    destination = backend.destination()
+    await (await sealed(destination, b"rows")).publish()
+    await backend.state().create("k", b"")
+
+    asked = {
+        (operation, headers.get("HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION"))
+        for operation, headers in zip(front.dialect.seen, front.dialect.headers, strict=True)
+    }
+    assert asked >= {("begin", "AES256"), ("put", "AES256")}
+    assert not asked & {("begin", None), ("put", None)}
+
+
 @pytest.mark.long
 async def test_an_older_store_gets_single_puts_with_real_refusals(ceph: str, stack: AsyncExitStack) -> None:
     """Ceph 16 ignores the condition on completion: it is found out, and its conditional puts are used."""

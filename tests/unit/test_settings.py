@@ -97,6 +97,7 @@ def test_every_default_is_the_contracts(tmp_path: Path) -> None:
         "endpoint_url": None,
         "region": None,
         "kms_key": None,
+        "sse_s3": False,
         "proxy": None,
         "requester_pays": False,
         "single_writer": False,
@@ -236,6 +237,7 @@ def test_five_faults_are_five_lines(tmp_path: Path) -> None:
         ("limits", {"backfill_share": 0}, "limits.backfill_share", "greater than 0"),
         ("limits", {"memory_mib": True}, "limits.memory_mib", "valid integer"),
         ("telemetry", 5, "telemetry", "a mapping of keys is expected"),
+        ("storage", {"sse_s3": True, "kms_key": "alias/export"}, "storage.sse_s3", "one key"),
         ("telemetry", {"prometheus_port": 70_000}, "telemetry.prometheus_port", "65535"),
     ],
 )

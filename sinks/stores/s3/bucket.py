@@ -167,8 +167,9 @@ class Bucket:
 
     def encryption(self) -> dict[str, str]:
         """What a new object is encrypted with; by default the bucket decides."""
-        key = self._storage.kms_key
-        return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
+        if self._storage.kms_key is not None:
+            return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self._storage.kms_key}
+        return {"ServerSideEncryption": "AES256"} if self._storage.sse_s3 else {}
 
     def _connected(self, *, instead_of: Any = None) -> Any:
         """The client, made at first use on a worker thread: it reads files and may ask the machine's metadata.
