@@ -31,9 +31,12 @@ $(AZ):
 	$(PYTHON) -m venv .venv-az
 	$(AZ) -m pip install --quiet --disable-pip-version-check azure-cli
 
+# Many groups, each with servers of its own.
+SIDE_BY_SIDE := tests/long/test_deaths.py tests/long/test_fault_schedules.py
+
 test-long: $(STAMP) $(AZ) image-test ## the heavy stages: generated commands, real S3 server, many faults and kills, image
-	$(BIN)/python -m pytest -n auto -m long tests/long/test_fault_schedules.py
-	AZURE_CLI_PYTHON=$(CURDIR)/$(AZ) $(BIN)/python -m pytest -m long --ignore=tests/long/test_fault_schedules.py
+	$(BIN)/python -m pytest -n auto -m long $(SIDE_BY_SIDE)
+	AZURE_CLI_PYTHON=$(CURDIR)/$(AZ) $(BIN)/python -m pytest -m long $(SIDE_BY_SIDE:%=--ignore=%)
 
 image-test: $(STAMP) ## build image and compose for real, and try them (Debian, as root: installs podman)
 	$(BIN)/python -m pytest -m image --timeout 1800

@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -26,11 +27,13 @@ import sinks.stores.s3  # noqa: F401 - imported once, for all processes
 from pipeline import app, beside, lease
 from pipeline.cli.main import main
 from pipeline.ports import Upload, Versioned
+from pipeline.sanitize.rules import built_in_rules
 from sinks.stores.registry import OpenDestination, OpenState, open_destination, open_state
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload([__name__])
 PATIENCE_S = 120.0
+built_in_rules()  # read once, for all processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,11 @@ class Fate:
     at: int = 0
     """… at the step of this number, from 1; or, if that is 0, …"""
     at_step: str = ""
-    """… at the first one that begins so, such as `before publish mail_messages/RUN/`; RUN stands for the run's id."""
+    """… at one that begins so, such as `before publish mail_messages/RUN/`; RUN stands for the run's id …"""
+    occurrence: int = 1
+    """… and that is the first of them, or the second …"""
+    delay_s: float = 0.0
+    """… or so long after it, wherever the process is by then."""
     lease_s: float | None = None
     """How long its lease lasts."""
     look_s: float | None = None
@@ -60,16 +67,27 @@ class Doom:
     fate: Fate
     steps: int
     seen: int = 0
+    named: int = 0
     is_done: bool = False
     state_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __call__(self, step: str) -> None:
         self.seen += 1
         os.write(self.steps, f"{step}\n".encode())
-        is_it = self.seen == self.fate.at or bool(self.fate.at_step and nameless(step).startswith(self.fate.at_step))
+        is_named = bool(self.fate.at_step and nameless(step).startswith(self.fate.at_step))
+        self.named += is_named
+        is_it = self.seen == self.fate.at or (is_named and self.named == self.fate.occurrence)
         if self.fate.signal and is_it and not self.is_done:
             self.is_done = True
+            self._bring_about()
+
+    def _bring_about(self) -> None:
+        if not self.fate.delay_s:
             os.kill(os.getpid(), self.fate.signal)
+            return
+        later = threading.Timer(self.fate.delay_s, os.kill, (os.getpid(), self.fate.signal))
+        later.daemon = True  # who is done before that has come through
+        later.start()
 
     @asynccontextmanager
     async def around(self, action: str, key: str) -> AsyncIterator[None]:

@@ -22,17 +22,24 @@ from tests.integration.site import SALT
 from tests.servers.s3 import StrictFront, s3_server
 
 KEYS = {
-    "entra_users": "id",
-    "entra_groups": "id",
-    "entra_group_members": "id",
-    "mailbox_settings": "",
-    "mail_messages": "id",
-    "calendar_events": "id",
-    "teams_chats": "id",
+    "entra_users": ("id",),
+    "entra_groups": ("id",),
+    "entra_group_members": ("id",),
+    "mailbox_settings": (),
+    "mail_messages": ("id",),
+    "mail_contacts": ("id",),
+    "calendar_events": ("id",),
+    "teams_teams": ("id",),
+    "teams_channels": ("id",),
+    "teams_channel_messages": ("id", "replyToId"),
+    "teams_chats": ("id",),
+    "teams_chat_messages": ("chatId", "id"),
+    "teams_pstn_calls": ("id",),
+    "teams_online_meetings": ("id",),
 }
 """What tells the rows of an owner apart, by dataset."""
 
-Row = tuple[str, str | None, str | None]
+Row = tuple[str, str | None, tuple[str | None, ...]]
 """Dataset, owner, key."""
 
 
@@ -208,5 +215,7 @@ def rows_in(objects: Mapping[str, bytes]) -> Seen:
 def _rows(dataset: str, data: bytes) -> list[Row]:
     table: pa.Table = pq.read_table(io.BytesIO(data), partitioning=None)
     owners = table.column("_owner").to_pylist()
-    keys = table.column(KEYS[dataset]).to_pylist() if KEYS[dataset] else [None] * len(owners)
-    return [(dataset, owner, key) for owner, key in zip(owners, keys, strict=True)]
+    keys = zip(*(table.column(name).to_pylist() for name in KEYS[dataset]), strict=True)
+    return [
+        (dataset, owner, key) for owner, key in zip(owners, keys if KEYS[dataset] else [()] * len(owners), strict=True)
+    ]

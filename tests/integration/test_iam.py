@@ -13,9 +13,9 @@ from botocore.exceptions import ClientError
 from moto import settings as moto_settings
 
 from tests.contract.backends import s3_client
+from tests.integration.deaths import CONNECTORS, RUN, scene
 from tests.integration.doomed import Operator
 from tests.integration.ground import S3, operator, s3_ground
-from tests.integration.test_deaths import CONNECTORS, RUN, scene
 
 TERRAFORM = Path(__file__).parents[2] / "deploy" / "terraform" / "aws" / "main.tf"
 BUCKETS = {"destination": "export", "state": "state"}

@@ -1,4 +1,7 @@
-"""The real thing dies: SIGKILL at seeded moments, and the next command of the kind continues."""
+"""The real thing dies: SIGKILL at seeded moments, and the next command of the kind continues.
+
+`tests/long/test_deaths.py` has the crash matrix, and ten times as many kills on each store.
+"""
 
 import json
 import os
@@ -21,7 +24,6 @@ import pytest
 from pipeline.cli.emulator import EXPORT
 
 KILLS = 20
-KILLS_LONG = 200
 SEED = 20260302
 NOW = "2026-03-02T03:00:00Z"
 COMMAND = (sys.executable, "-m", "pipeline.cli")
@@ -123,17 +125,6 @@ def rows(folder: Path, dataset: str) -> set[tuple[Any, ...]]:
 @pytest.mark.timeout(600)
 def test_twenty_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     """Killed between first request and exit, run again until exit 0: the rows of an undisturbed run, for less."""
-    kill_and_continue(tmp_path, kills=KILLS)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(3600)
-def test_two_hundred_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
-    """The same ten times as often, at other moments."""
-    kill_and_continue(tmp_path, kills=KILLS_LONG, seed=SEED + 1)
-
-
-def kill_and_continue(tmp_path: Path, *, kills: int, seed: int = SEED) -> None:
     with emulator(tmp_path) as served:
         calm = tmp_path / "calm"
         calm.mkdir()
@@ -144,9 +135,9 @@ def kill_and_continue(tmp_path: Path, *, kills: int, seed: int = SEED) -> None:
         fresh_requests = served.requests() - before
         expected = {dataset: rows(calm, dataset) for dataset in DATASETS}
 
-        moments = random.Random(seed)
+        moments = random.Random(SEED)
         saved = 0
-        for number in range(kills):
+        for number in range(KILLS):
             folder = tmp_path / f"kill-{number}"
             folder.mkdir()
             settings = write_settings(served, folder)

@@ -13,9 +13,9 @@ import pytest
 from connectors.emulator import Emulator, Tenant
 from connectors.emulator.faults import Effect, Fault
 from tests.integration.conftest import NOW
+from tests.integration.deaths import CONNECTORS, LITTLE, RUN
 from tests.integration.doomed import Fate, ended
 from tests.integration.ground import Folders, Row, operator, rows_in, seen
-from tests.integration.test_deaths import CONNECTORS, LITTLE, RUN
 from tests.integration.test_recovery import until_asleep, wake
 
 BACKFILL = ("backfill", "--from", "2026-02-25", "--to", "2026-03-01")

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.https_server import Asked, Told, served
+from tests.integration.deaths import CONNECTORS, RUN, scene
 from tests.integration.doomed import Fate, ended
 from tests.integration.ground import Folders, operator, s3_ground, seen
-from tests.integration.test_deaths import CONNECTORS, RUN, scene
 from tests.servers.s3 import Dialect, Fault, Operation
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
