@@ -67,6 +67,7 @@ def served(answer: Callable[[Asked], Told], *, folder: Path, tls: bool = True) -
 
         do_GET = _serve  # noqa: N815 - the names http.server looks for
         do_POST = _serve  # noqa: N815 - as above
+        do_PUT = _serve  # noqa: N815 - as above
 
         def log_message(self, *args: object) -> None:
             """Quiet."""

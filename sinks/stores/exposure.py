@@ -86,12 +86,12 @@ def _gcs(location: Location, storage: Storage) -> Exposure:
         from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized  # noqa: PLC0415 - as above
         from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415 - an SDK that is installed with its extra
         from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415 - an SDK that is installed with its extra
-        from google.cloud.storage import Client  # noqa: PLC0415 - an SDK that is installed with its extra
+
+        from sinks.stores.gcs.bucket import connect  # noqa: PLC0415 - imports its SDK
     except ModuleNotFoundError:
         return Exposure.UNKNOWN
-    options = {"api_endpoint": storage.endpoint_url} if storage.endpoint_url else None
     anonymous: Any = AnonymousCredentials  # untyped, like all of google.auth
-    client = Client(project="anonymous", credentials=anonymous(), client_options=options)
+    session, client = connect(storage, credentials=anonymous(), project="anonymous")
     bucket = client.bucket(location.bucket)
 
     def answer(ask: Callable[[], object]) -> Exposure:
@@ -104,10 +104,11 @@ def _gcs(location: Location, storage: Storage) -> Exposure:
         return Exposure.OPEN
 
     timeout = (CONNECT_S, READ_S)
-    return _widest(
-        answer(lambda: list(bucket.list_blobs(prefix=location.path, max_results=1, retry=None, timeout=timeout))),
-        answer(lambda: bucket.blob(_probe(location)).reload(retry=None, timeout=timeout)),
-    )
+    with session:
+        return _widest(
+            answer(lambda: list(bucket.list_blobs(prefix=location.path, max_results=1, retry=None, timeout=timeout))),
+            answer(lambda: bucket.blob(_probe(location)).reload(retry=None, timeout=timeout)),
+        )
 
 
 def _widest(listing: Exposure, reading: Exposure) -> Exposure:

@@ -1,5 +1,6 @@
 """The stores that the contract is tried on."""
 
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -70,6 +71,30 @@ def gcs(gcs_front: tuple[str, gcs_servers.StrictFront]) -> tuple[str, gcs_server
     """The Google Cloud Storage server, behaving well."""
     gcs_front[1].dialect = gcs_servers.Dialect()
     return gcs_front
+
+
+@pytest.fixture(scope="session")
+def gcs_tls_front(authority: trustme.CA) -> Iterator[tuple[str, gcs_servers.StrictFront]]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with gcs_servers.gcs_server(tls=context) as server:
+        yield server
+
+
+@pytest.fixture
+def gcs_tls(
+    gcs_tls_front: tuple[str, gcs_servers.StrictFront],
+    authority: trustme.CA,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> tuple[str, gcs_servers.StrictFront]:
+    """The same behind TLS, so that it is shown credentials; it is trusted, and there are none around."""
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "none"))
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    gcs_tls_front[1].dialect = gcs_servers.Dialect()
+    return gcs_tls_front
 
 
 @pytest.fixture(params=BACKENDS)

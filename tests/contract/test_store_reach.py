@@ -1,5 +1,6 @@
 """How the buckets are reached: through the proxy of the settings, in their region, with what credentials are around."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -41,8 +42,9 @@ def keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("keys")
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
-async def test_the_proxy_of_the_settings_is_used(scheme: str, tmp_path: Path) -> None:
-    """The request for a host that does not exist arrives at the proxy."""
+async def test_the_proxy_of_the_settings_is_used(scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request for a host that does not exist arrives at the proxy, and at no other that the environment names."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     with served(denied, folder=tmp_path, tls=False) as proxy:
         storage = Storage(endpoint_url="http://bucket.example.test", region="eu-north-1", proxy=proxy.url)
         await read_something(scheme, storage)
@@ -58,7 +60,68 @@ async def test_the_region_of_the_settings_is_signed_for(tmp_path: Path) -> None:
         assert "/eu-north-1/s3/aws4_request" in bucket.asked[0].headers["authorization"]
 
 
-@pytest.mark.usefixtures("keys")
+def temporary(role: str) -> Told:
+    """Credentials of a role, good for an hour."""
+    ends = datetime.now(UTC) + timedelta(hours=1)
+    return Told(
+        body={
+            "Code": "Success",
+            "AccessKeyId": f"ASIA{role.upper()}",
+            "SecretAccessKey": "secret",
+            "Token": f"of-the-{role}",
+            "Expiration": f"{ends:%Y-%m-%dT%H:%M:%SZ}",
+        }
+    )
+
+
+@pytest.fixture
+def no_keys(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is around at all."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.usefixtures("no_keys")
+async def test_an_instances_profile_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a virtual machine is given: the credentials of its role, from its metadata, for a session with a token."""
+
+    def answer(asked: Asked) -> Told:
+        if asked.path == "/latest/api/token":
+            assert asked.method == "PUT"
+            return Told(200, "session of the machine", {"x-aws-ec2-metadata-token-ttl-seconds": "21600"})
+        if asked.path.startswith("/latest/meta-data/iam/security-credentials/"):
+            assert asked.headers["x-aws-ec2-metadata-token"] == "session of the machine"
+            return temporary("machine") if asked.path.endswith("/export-role") else Told(200, "export-role")
+        return denied(asked)
+
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    with served(answer, folder=tmp_path, tls=False) as cloud:
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", cloud.url)
+        await read_something("s3", Storage(endpoint_url=cloud.url, region="eu-north-1"))
+    assert cloud.asked[-1].headers["x-amz-security-token"] == "of-the-machine"
+    assert "ASIAMACHINE" in cloud.asked[-1].headers["authorization"]
+
+
+@pytest.mark.usefixtures("no_keys")
+async def test_a_tasks_role_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a container is given (ECS, EKS Pod Identity): an address to ask, and a token that it shows there."""
+
+    def answer(asked: Asked) -> Told:
+        if asked.path == "/v1/credentials":
+            assert asked.headers["authorization"] == "token of the task"
+            return temporary("task")
+        return denied(asked)
+
+    (tmp_path / "token").write_text("token of the task")
+    with served(answer, folder=tmp_path, tls=False) as cloud:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{cloud.url}/v1/credentials")
+        monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", str(tmp_path / "token"))
+        await read_something("s3", Storage(endpoint_url=cloud.url, region="eu-north-1"))
+    assert cloud.asked[-1].headers["x-amz-security-token"] == "of-the-task"
+    assert "ASIATASK" in cloud.asked[-1].headers["authorization"]
+
+
+@pytest.mark.usefixtures("no_keys")
 async def test_a_pods_web_identity_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a service account of Kubernetes is given: a token in a file, and a role that it opens."""
 
@@ -69,8 +132,6 @@ async def test_a_pods_web_identity_is_used(tmp_path: Path, monkeypatch: pytest.M
         return denied(asked)
 
     (tmp_path / "token").write_text("token of the pod")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
     monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/export")
     with served(answer, folder=tmp_path, tls=False) as cloud:

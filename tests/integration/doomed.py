@@ -31,7 +31,7 @@ from pipeline.sanitize.rules import built_in_rules
 from sinks.stores.registry import OpenDestination, OpenState, open_destination, open_state
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload([__name__])
+PROCESSES.set_forkserver_preload([__name__, "pytest"])  # whose command is the main module of each process
 PATIENCE_S = 120.0
 built_in_rules()  # read once, for all processes
 

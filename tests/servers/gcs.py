@@ -10,6 +10,7 @@ import base64
 import io
 import json
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -48,6 +49,8 @@ class Dialect:
     fault: Callable[[Operation, str], Fault | None] = lambda operation, name: None
     calls: list[tuple[str, Operation]] = field(default_factory=list)  # bucket and what is done there
     queries: list[dict[str, str]] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)  # as they came, one for each call
+    revoked: set[str] = field(default_factory=set)
 
     @property
     def seen(self) -> list[Operation]:
@@ -79,6 +82,7 @@ class _Request:
     body: bytes
     span: re.Match[str] | None  # of Content-Range
     digest: str | None  # of X-Goog-Hash
+    token: str
 
     @property
     def operation(self) -> Operation:
@@ -125,6 +129,9 @@ class StrictFront:
             name = session.name if session is not None else request.name
             dialect.calls.append((request.bucket, operation))
             dialect.queries.append(request.query)
+            dialect.tokens.append(request.token)
+            if request.token in dialect.revoked:
+                return _error(401, "authError")
             fault = dialect.fault(operation, name)
             if fault == "fail":
                 return _error(503, "backendError")
@@ -192,6 +199,9 @@ class StrictFront:
 
 
 class _Handler(_server.RequestHandler):  # type: ignore[misc] # the emulator has no types
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
     def __init__(self, front: StrictFront, *arguments: Any) -> None:
         self._front = front
         self.rfile: Any
@@ -202,7 +212,7 @@ class _Handler(_server.RequestHandler):  # type: ignore[misc] # the emulator has
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         answer = self._front.answer(self._parsed(body), lambda: self._emulated(body))
         if answer is None:
-            self.connection.close()
+            self.close_connection = True
             return
         self.send_response_only(answer.status, "-")
         for name, value in answer.headers.items():
@@ -221,22 +231,24 @@ class _Handler(_server.RequestHandler):  # type: ignore[misc] # the emulator has
         if self.command == "POST" and not name and (named := _NAME.search(body[:65536])):
             name = json.loads(b'"' + named[1] + b'"')
         span = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", self.headers.get("Content-Range", ""))
-        return _Request(
-            self.command, query, bucket, query.get("name", name), body, span, self.headers.get("X-Goog-Hash")
-        )
+        digest = self.headers.get("X-Goog-Hash")
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        return _Request(self.command, query, bucket, query.get("name", name), body, span, digest, token)
 
     def _emulated(self, body: bytes) -> _Answer:
         """What the emulator says to this request, caught before it is sent."""
-        sent, caught = self.wfile, io.BytesIO()
+        received, sent, caught = self.rfile, self.wfile, io.BytesIO()
         self.rfile, self.wfile = io.BytesIO(body), caught
         try:
             _server.Router(self).handle(self.command)
         finally:
-            self.wfile = sent
+            self.rfile, self.wfile = received, sent
         head, _, content = caught.getvalue().partition(b"\r\n\r\n")
         status, *lines = head.decode().split("\r\n")
         headers = dict(line.split(": ", 1) for line in lines)
         headers.pop("Content-Length", None)
+        if isinstance(self.connection, ssl.SSLSocket) and "Location" in headers:
+            headers["Location"] = headers["Location"].replace("http:", "https:", 1)
         return _Answer(int(status.split(" ")[1]), headers, content)
 
 
@@ -260,14 +272,18 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def gcs_server(*, host: str = "127.0.0.1", port: int = 0) -> Iterator[tuple[str, StrictFront]]:
+def gcs_server(
+    *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+) -> Iterator[tuple[str, StrictFront]]:
     """A server, on a free port of loopback unless told otherwise; yields its URL there."""
     front = StrictFront()
     server = _Server((host, port), partial(_Handler, front))
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", front
+        yield f"http{'s' if tls is not None else ''}://127.0.0.1:{server.server_port}", front
     finally:
         server.shutdown()
         thread.join()

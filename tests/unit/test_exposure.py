@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from config.locations import parse_location
+from config.locations import Location, parse_location
 from config.model import Storage
 from sinks.stores.exposure import Exposure, exposure
 from tests.https_server import Asked, Told, served
@@ -68,6 +68,18 @@ async def test_a_gcs_bucket_is_asked_as_a_stranger_too(status: int, expected: Ex
     with served(lambda _: Told(status, body), folder=tmp_path, tls=False) as server:
         assert await exposure(GCS, Storage(endpoint_url=server.url)) is expected
     assert not [request for request in server.asked if "authorization" in request.headers]
+
+
+@pytest.mark.parametrize("location", [S3, GCS])
+async def test_a_stranger_takes_the_proxy_of_the_settings(
+    location: Location, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where only the proxy leads out, the question goes through it, whatever the environment says of another."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    with served(lambda _: Told(403, DENIED), folder=tmp_path, tls=False) as proxy:
+        storage = Storage(endpoint_url="http://bucket.example.test", region="eu-west-1", proxy=proxy.url)
+        assert await exposure(location, storage) is Exposure.CLOSED
+    assert {request.headers["host"] for request in proxy.asked} == {"bucket.example.test"}
 
 
 @pytest.mark.parametrize(

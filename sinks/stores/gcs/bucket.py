@@ -133,8 +133,8 @@ class Bucket:
             yield
         except auth.DefaultCredentialsError:
             raise StoreRefused(f"{self.name}: no credentials for Google Cloud") from None
-        except auth.RefreshError:
-            raise StoreRefused(f"{self.name}: the credentials are not valid any more; renew them") from None
+        except (auth.RefreshError, api.Unauthorized):
+            raise StoreRefused(f"{self.name}: the credentials are not valid there, or no longer; renew them") from None
         except api.Forbidden:
             raise StoreRefused(f"{self.name}: Google Cloud Storage denies access; {self._rights}") from None
         except api.NotFound:
@@ -160,7 +160,8 @@ class Bucket:
         """Made at first use on a worker thread: credentials may come from the machine's metadata."""
         with self._connecting:
             if self._connected is None:
-                self._connected = _connect(self._settings)
+                credentials, project = _credentials(self._settings)
+                self._connected = connect(self._settings, credentials=credentials, project=project)
             return self._connected
 
 
@@ -174,13 +175,12 @@ def is_named(blob: storage.Blob, identity: str) -> bool:
     return bool((blob.metadata or {}).get(_METADATA) == identity)
 
 
-def _connect(settings: Storage) -> tuple[Any, storage.Client]:
-    credentials, project = _credentials(settings)
-    session_type: Any = AuthorizedSession  # google-auth declares types for some of what it has
-    session = session_type(credentials)
+def connect(settings: Storage, *, credentials: Any, project: str) -> tuple[Any, storage.Client]:
+    """A session that reaches the store as the settings say, for as many threads as a bucket has, and a client on it."""
+    session = _Session(credentials)
     session.mount("https://", HTTPAdapter(pool_maxsize=THREADS))
-    if settings.proxy is not None:
-        session.proxies = {"http": settings.proxy, "https": settings.proxy}
+    session.mount("http://", HTTPAdapter(pool_maxsize=THREADS))
+    session.proxy = settings.proxy
     client = storage.Client(
         project=project,
         credentials=credentials,
@@ -188,6 +188,22 @@ def _connect(settings: Storage) -> tuple[Any, storage.Client]:
         client_options={"api_endpoint": settings.endpoint_url} if settings.endpoint_url else None,
     )
     return session, client
+
+
+_Authorized: Any = AuthorizedSession  # google-auth declares types for some of what it has
+
+
+class _Session(_Authorized):  # type: ignore[misc] # see above
+    """Has a proxy of its own, which requests would let the environment's overrule."""
+
+    proxy: str | None = None
+
+    def merge_environment_settings(self, url: str, proxies: Any, stream: Any, verify: Any, cert: Any) -> dict[str, Any]:
+        """What `requests` calls for each request."""
+        merged: dict[str, Any] = super().merge_environment_settings(url, proxies, stream, verify, cert)
+        if self.proxy is not None:
+            merged["proxies"] = {"http": self.proxy, "https": self.proxy}
+        return merged
 
 
 def _credentials(settings: Storage) -> tuple[Any, str]:
