@@ -14,6 +14,8 @@ import msgspec
 from pipeline.model import Page, Principal, Unit
 from pipeline.ports import Learner
 
+PIECES_READ_AT_ONCE = 8
+
 Recall = Callable[[str], Awaitable[bytes | None]]
 Remember = Callable[[str, bytes], Awaitable[bytes]]
 
@@ -52,9 +54,15 @@ class Lessons:
 
     async def restore(self, recall: Recall) -> None:
         """Take over what an interrupted attempt kept, or since the last call others did."""
-        while (kept := await recall(_name(self._kept))) is not None:
-            self._recall(kept)
-            self._kept += 1
+        at_once = 1  # most runs have kept nothing until now
+        while True:
+            names = [_name(number) for number in range(self._kept, self._kept + at_once)]
+            for kept in await asyncio.gather(*map(recall, names)):
+                if kept is None:
+                    return
+                self._recall(kept)
+                self._kept += 1
+            at_once = PIECES_READ_AT_ONCE
 
     async def keep(self, remember: Remember) -> None:
         """Returns when everything learnt so far is kept."""

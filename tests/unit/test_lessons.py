@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from pipeline.lessons import Lessons
+from pipeline.lessons import PIECES_READ_AT_ONCE, Lessons
 from pipeline.model import Page, Principal, PrincipalKind, Unit
 
 USER = Principal(PrincipalKind.USER, "u")
@@ -94,6 +94,30 @@ async def test_a_resumed_run_knows_everything_that_was_kept() -> None:
     third = Words()
     await lessons(third).restore(memory.recall)
     assert third.known == [b"a", b"b", b"c"]
+
+
+async def test_pieces_are_read_several_at_a_time_and_learnt_in_their_order() -> None:
+    """A run of many parts is resumed in a few round trips; one that has kept nothing costs a single one."""
+    memory = Memory({f"learnt-{number:05d}": b"sealed:\x91\xc4\x02" + b"%02d" % number for number in range(20)})
+    under_way = most = 0
+
+    async def recall(name: str) -> bytes | None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+        return await memory.recall(name)
+
+    words = Words()
+    await lessons(words).restore(recall)
+    assert words.known == [b"%02d" % number for number in range(20)]
+    assert most == PIECES_READ_AT_ONCE
+
+    memory.kept.clear()
+    most = 0
+    await lessons(Words()).restore(recall)
+    assert most == 1
 
 
 async def test_two_parts_that_close_at_once_both_wait_for_what_was_learnt() -> None:
