@@ -103,7 +103,8 @@ async def test_kills_at_random_moments_lose_nothing_and_double_nothing(
 ) -> None:
     """While Graph answers, bytes are sent, records are sanitized; parts hold several units of all connectors."""
     chance = random.Random(SEED + first)
-    keys = ALL_CONNECTORS | {"output": {"part_size": "16KiB"}}
+    # After a death when the run was over comes another run, whose overlap is to reach no further back than the first.
+    keys = ALL_CONNECTORS | {"output": {"part_size": "16KiB"}, "initial_lookback": "8d"}
     async with scene(tmp_path, ground, users=3, keys=keys) as here:
         kills = place = 0
         while kills < KILLS_PER_GROUP:
