@@ -24,7 +24,7 @@ from tests.integration.deaths import CONNECTORS, Scene, Victim, scene
 from tests.integration.doomed import Fate, nameless
 from tests.integration.ground import Folders, Ground, s3_ground
 
-GROUPS = 8
+GROUPS, REPAIR_GROUPS = 8, 3
 RANDOM_KILLS, KILLS_PER_GROUP = 200, 25
 LATEST_S = 0.2  # after a step; most are followed by the next within that time
 SEED = 20260302
@@ -69,7 +69,8 @@ async def test_a_process_that_is_killed_at_any_step_is_continued(mail: Scene, gr
     assert spared > 0
 
 
-async def test_a_repair_that_is_killed_at_any_step_is_continued(mail: Scene) -> None:
+@pytest.mark.parametrize("group", range(REPAIR_GROUPS))
+async def test_a_repair_that_is_killed_at_any_step_is_continued(mail: Scene, group: int) -> None:
     """Before and after every call until what an earlier process left is settled."""
     practice = Victim(mail, "practice")
     assert await practice.die(BETWEEN_JOURNAL_AND_PUBLICATION)
@@ -77,7 +78,7 @@ async def test_a_repair_that_is_killed_at_any_step_is_continued(mail: Scene) -> 
     steps = practice.steps()
     settled = next(number for number, step in enumerate(steps) if "/uploads/0002-" in step)  # it begins one of its own
     assert any(".fence" in step for step in steps[:settled])
-    for number in range(1, settled + 1):
+    for number in range(1, settled + 1)[group::REPAIR_GROUPS]:
         victim = Victim(mail, f"repair-{number}")
         assert await victim.die(BETWEEN_JOURNAL_AND_PUBLICATION)
         assert await victim.die(Fate(signal.SIGKILL, at=number))
