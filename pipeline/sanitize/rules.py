@@ -31,6 +31,8 @@ Search = Literal["address", "phone", "bearer", "directory", "name"]
 DROP = "drop"
 KEEP = "keep"
 RULES_FILE = "rules-file"  # an operator's file decides, in a way no built-in treatment does
+# With the C library, where PyYAML was built with it: eight times faster, and every command begins with the rules.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Step(NamedTuple):
@@ -109,7 +111,8 @@ def built_in_rules() -> Mapping[str, DatasetRules]:
     folder = resources.files("config") / "rules"
     for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if file.name.endswith(".yaml"):
-            for dataset in _parse_file(yaml.safe_load(file.read_text(encoding="utf-8")), file.name):
+            document = yaml.load(file.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 - a safe one
+            for dataset in _parse_file(document, file.name):
                 rules[dataset.dataset] = dataset
     return rules
 
