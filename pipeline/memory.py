@@ -172,9 +172,13 @@ class Memory:
 
     def hand_out(self) -> None:
         """Let go on who may, those who began first before the others."""
+        refused: set[str] = set()  # datasets whose units cannot begin now: one that waits to wants as much as the next
         for hold in self._holds:
-            if hold.is_waiting:
-                hold.admit()
+            if hold.has_begun:
+                if hold.is_waiting:
+                    hold.admit()
+            elif hold.dataset not in refused and hold.is_waiting and not hold.admit():
+                refused.add(hold.dataset)
 
 
 def _followed(before: int | None, size_bytes: int) -> int:
@@ -187,11 +191,11 @@ class Hold:
 
     def __init__(self, memory: Memory, dataset: str) -> None:
         self._memory = memory
-        self._dataset = dataset
+        self.dataset = dataset
         self._pages = 0
         self._rows = 0
         self._reserved = 0
-        self._has_begun = False
+        self.has_begun = False
         self._turn: asyncio.Future[None] | None = None
 
     @property
@@ -215,22 +219,22 @@ class Hold:
     def admit(self) -> bool:
         """Reserve the room if there is any, or none is needed because the unit goes first."""
         memory = self._memory
-        wanted = memory.expected_page(self._dataset) // SHARES_OF_A_PAGE_ASKED_FOR
-        if not self._has_begun:
-            wanted = max(wanted, memory.expected_unit(self._dataset))
+        wanted = memory.expected_page(self.dataset) // SHARES_OF_A_PAGE_ASKED_FOR
+        if not self.has_begun:
+            wanted = max(wanted, memory.expected_unit(self.dataset))
         more = wanted - self._reserved
         if more > 0:
             if not (memory.has_room(more) or memory.is_first(self)):
                 return False
             self._set(reserved=wanted)
-        self._has_begun = True
+        self.has_begun = True
         if self._turn is not None and not self._turn.done():
             self._turn.set_result(None)
         return True
 
     def arrived(self, page_bytes: int) -> None:
         """A page is there, unpacked."""
-        self._memory.note_page(self._dataset, page_bytes)
+        self._memory.note_page(self.dataset, page_bytes)
         self._set(pages=self._pages + page_bytes)
 
     def cleaned(self, page_bytes: int, *, rows_bytes: int) -> None:
@@ -243,12 +247,12 @@ class Hold:
 
     def ended(self) -> None:
         """No page is to come: the unit is whole."""
-        self._memory.note_unit(self._dataset, self._rows)
+        self._memory.note_unit(self.dataset, self._rows)
         self._set(reserved=0)
 
     def clear(self) -> None:
         """The unit holds nothing any more."""
-        self._has_begun = False
+        self.has_begun = False
         self._set(pages=0, rows=0, reserved=0)
 
     def _set(self, *, pages: int | None = None, rows: int | None = None, reserved: int | None = None) -> None:
