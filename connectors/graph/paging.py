@@ -1,12 +1,12 @@
 """Reads a collection page by page, without ever looking at its records.
 
-Only the envelope is decoded: `value` stays the bytes it was, `@odata.nextLink` says whether more follows. A
+Only the envelope is decoded: each record stays the bytes it was, `@odata.nextLink` says whether more follows. A
 collection ends on a page without a next link and in no other way; an empty page may well have one.
     https://learn.microsoft.com/graph/paging (checked 2026-11)
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
@@ -66,15 +66,16 @@ async def read_pages(
     course = _Course(client, request, size, since=since)
     while True:
         try:
-            records, link, count = await client.fetch(course.ask, decode=_page, budget=budget)
+            answer = await client.fetch(course.ask, decode=_page, budget=budget)
+            link = answer.link
             following = client.links.following(link, path=request.path) if link is not None else None
         except Refusal as refusal:
             if course.leaves_out(refusal):
                 yield Page(b"[]", damaged=1)
             continue
-        course.weigh(records)
-        items, page = course.count(records, link), Page(records, expected=course.first_count(count))
-        del records  # the page alone holds them, and can let them go
+        course.weigh(answer.records)
+        items, page = answer.items, Page(answer.records, expected=course.first_count(answer.count))
+        del answer  # the page alone holds the records, and can let them go
         if items or page.expected is not None:
             yield page
         course.take(items, link)
@@ -97,8 +98,8 @@ async def read_first(client: GraphClient, request: Request, *, budget: UnitBudge
     """One request's worth of a collection. Raises: Refusal."""
     size = None if request.page_items is None else PageSize(request.page_items)
     ask = _Course(client, request, size, since=None).ask
-    records, link, count = await client.fetch(ask, decode=_page, budget=budget)
-    return FirstPage(Page(records), len(_records.decode(records)), link is not None, count)
+    answer = await client.fetch(ask, decode=_page, budget=budget)
+    return FirstPage(Page(answer.records), answer.items, answer.link is not None, answer.count)
 
 
 async def read_object(client: GraphClient, request: Request, *, budget: UnitBudget) -> Page:
@@ -122,8 +123,8 @@ async def read_count(client: GraphClient, request: Request, *, budget: UnitBudge
         prefer=lambda: request.prefer,
         headers=request.headers,
     )
-    _, _, count = await client.fetch(ask, decode=_page, budget=budget)
-    return count
+    answer = await client.fetch(ask, decode=_page, budget=budget)
+    return answer.count
 
 
 def typed(page: Page, decoder: "msgspec.json.Decoder[list[T]]") -> list[T]:
@@ -160,12 +161,6 @@ class _Course:
             return None
         self._is_counted = True
         return count
-
-    def count(self, records: bytes, link: str | None) -> int:
-        """How many records a page holds; where no $skip can follow that makes use of it, whether it holds any."""
-        if _is_empty(records):
-            return 0
-        return len(_records.decode(records)) if self._request.sizes_by_header and link is not None else 1
 
     def take(self, items: int, link: str | None) -> None:
         """Note what a page brought. Raises: Refusal, where the collection has no end."""
@@ -261,45 +256,65 @@ def _prefer(request: Request, size: PageSize | None) -> tuple[str, ...]:
 
 
 class _Envelope(msgspec.Struct):
-    value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Listing(_Envelope):
+    value: list[msgspec.Raw] | dict[str, msgspec.Raw] | str | float | bool | msgspec.UnsetType | None = msgspec.UNSET
     next_link: str | None = msgspec.field(name="@odata.nextLink", default=None)
     count: msgspec.Raw = msgspec.field(name="@odata.count", default=msgspec.Raw(b""))
     # Documented for these two collections, also where they are not expanded.
     # https://learn.microsoft.com/graph/api/callrecords-callrecord-list-sessions (checked 2026-11)
     next_sessions: str | None = msgspec.field(name="sessions@odata.nextLink", default=None)
     next_participants: str | None = msgspec.field(name="participants_v2@odata.nextLink", default=None)
-    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 _envelopes = msgspec.json.Decoder(_Envelope)
-_records = msgspec.json.Decoder(list[msgspec.Raw])  # to count them
+_listings = msgspec.json.Decoder(_Listing)
+_Opened = TypeVar("_Opened", bound=_Envelope)
 
 
-def _page(body: bytes, lenient: bool) -> tuple[bytes, str | None, int | None]:
-    """The records as the text of a JSON array, the next link, and the count, where it is one."""
-    envelope, _ = _opened(body, lenient=lenient)
-    if envelope.value is msgspec.UNSET:
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """One page: `records` is the text of a JSON array, `count` what Graph counts in the whole collection."""
+
+    records: bytes = field(repr=False)
+    items: int
+    link: str | None = field(repr=False)
+    count: int | None
+
+
+def _page(body: bytes, lenient: bool) -> _Answer:
+    listing, _ = _opened(body, _listings, lenient=lenient)
+    if not isinstance(listing.value, list):
         raise fault("missing_value")
-    records = bytes(envelope.value)
-    if not records.startswith(b"["):
-        raise fault("missing_value")
-    links = (envelope.next_link, envelope.next_sessions, envelope.next_participants)
+    links = (listing.next_link, listing.next_sessions, listing.next_participants)
     link = next((link for link in links if link is not None), None)  # an empty link is one that leads nowhere
-    count = bytes(envelope.count)
-    return records, link, int(count) if count.isdigit() else None
+    count = bytes(listing.count)
+    return _Answer(_array(listing.value), len(listing.value), link, int(count) if count.isdigit() else None)
+
+
+def _array(records: Sequence[msgspec.Raw]) -> bytes:
+    """The text of a JSON array. To take records apart and join them costs less than to count them beside."""
+    if not records:
+        return b"[]"
+    texts: list[bytes | msgspec.Raw] = list(records)
+    texts[0] = b"[" + bytes(texts[0])
+    texts[-1] = bytes(texts[-1]) + b"]"
+    return b",".join(texts)
 
 
 def _object(body: bytes, lenient: bool) -> bytes:
     """The object as the text of a JSON array of one."""
-    _, text = _opened(body, lenient=lenient)
+    _, text = _opened(body, _envelopes, lenient=lenient)
     return b"[" + text + b"]"
 
 
-def _opened(body: bytes, *, lenient: bool) -> tuple[_Envelope, bytes]:
+def _opened(body: bytes, decoder: "msgspec.json.Decoder[_Opened]", *, lenient: bool) -> tuple[_Opened, bytes]:
     """The envelope, and the text it was read from."""
     text = body.removeprefix(BYTE_ORDER_MARK)
     try:
-        envelope = _envelopes.decode(text)
+        envelope = decoder.decode(text)
     except (msgspec.DecodeError, RecursionError):  # a ValidationError (no object, say) is a DecodeError too
         if text.lstrip()[:1] == b"<":
             raise fault("html_page") from None
@@ -307,7 +322,7 @@ def _opened(body: bytes, *, lenient: bool) -> tuple[_Envelope, bytes]:
             raise fault("malformed_json") from None
         text = _rewritten(text)
         try:
-            envelope = _envelopes.decode(text)
+            envelope = decoder.decode(text)
         except (msgspec.DecodeError, RecursionError):
             raise fault("malformed_json") from None
     if envelope.error is not msgspec.UNSET:
@@ -322,7 +337,3 @@ def _rewritten(text: bytes) -> bytes:
     except (ValueError, RecursionError):
         raise fault("malformed_json") from None
     return json.dumps(loose, ensure_ascii=False).encode("utf-8", "replace")
-
-
-def _is_empty(records: bytes) -> bool:
-    return not records[1:-1].strip() if len(records) < 64 else False

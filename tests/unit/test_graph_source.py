@@ -91,7 +91,7 @@ async def test_a_page_too_heavy_is_read_anew_in_smaller_ones() -> None:
         source = _source(graph)
         with pytest.raises(UnitReadAgain):
             await _read(source)
-        assert await _read(source) == [b'[{"id": 1}, {"id": 2}]']
+        assert await _read(source) == [b'[{"id": 1},{"id": 2}]']
 
 
 async def test_a_page_may_have_to_shrink_more_often_than_a_token_may_die() -> None:

@@ -41,10 +41,18 @@ async def test_pages_are_followed_to_the_last() -> None:
 
 
 async def test_records_are_not_touched() -> None:
-    """Order of keys, spaces, escapes and numbers stay as Graph wrote them."""
-    value = '[ {"b":1.50,  "a":"\\u00e9\\/", "n":12345678901234567890} ]'
-    async with scripted_graph(answer('{"@odata.count":1,"value":' + value + "}")) as graph:
-        assert await _read(graph) == [value.encode()]
+    """Order of keys, spaces, escapes and numbers stay as Graph wrote them; what is between records goes."""
+    record = '{"b":1.50,  "a":"\\u00e9\\/", "n":12345678901234567890}'
+    async with scripted_graph(answer('{"@odata.count":2,"value":[ ' + record + " ,\n" + record + "]}")) as graph:
+        assert await _read(graph) == [f"[{record},{record}]".encode()]
+
+
+async def test_a_value_that_is_no_list_is_no_page() -> None:
+    """It is told from text that is no JSON at all."""
+    for value in ("null", "{}", '"x"', "1", "true"):
+        async with scripted_graph(answer('{"value":' + value + "}")) as graph:
+            with pytest.raises(Refusal, match="missing_value"):
+                await _read(graph)
 
 
 async def test_empty_pages_do_not_end_a_collection() -> None:
