@@ -20,7 +20,7 @@ from pipeline.process import give_back
 DAMAGED = "damaged_at_source"  # why a record is missing that Graph itself cannot read any more
 CLEANING_COPIES = 4  # of the pages: joined into one text, read into columns, these rewritten
 GUARDED_ROWS = 16_384  # looked at in one go: the users of a large tenant are one unit
-BATCH_BYTES = 1 << 20  # small pages are sanitized together: the cost of a call is shared, the pause stays short
+BATCH_BYTES = 2 << 20  # pages are sanitized together: the cost of a call and of a value that repeats is shared
 
 
 class CleanedRows(Protocol):
