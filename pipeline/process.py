@@ -22,8 +22,9 @@ YOUNG_OBJECTS = 20_000
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 MAPPED_BYTES = 256 * 1024
 ARENAS = 2
-# What Arrow frees is kept so long for its next taker. At once, every page would cost a thousand page faults.
-KEPT_MS = 20
+# What Arrow frees is kept so long for its next taker. Without it every page would cost a thousand page faults, which
+# on a machine that is busy 20 ms did not prevent: there the next page comes later.
+KEPT_MS = 1_000
 
 
 def set_up() -> None:
@@ -32,6 +33,8 @@ def set_up() -> None:
     # Arrow's usual allocator, mimalloc, keeps what it once took: 130 MiB after a row group was written. The system's
     # comes apart into pieces: 130 MiB more after some millions of rows.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
+    # numpy, which pyarrow imports, would start a thread for each core, and nobody has work for it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.meta_path.insert(0, _Absent("pandas"))
     with suppress(OSError, AttributeError):  # another C library than glibc
         c_library = ctypes.CDLL(None)

@@ -52,9 +52,7 @@ Decode = Callable[[bytes, bool], T]
 
 ERROR_BODY_BYTES = 64 * 1024  # an error says what it has to say in less
 SMALL_BODY_BYTES = 16 * 1024  # as sent; to unpack and decode it takes less than to hand it to a thread
-WAITING_BYTES = (
-    256 * 1024
-)  # of an answer, before its connection is stopped until they are taken: more than a packed page
+WAITING_BYTES = 256 * 1024  # of an answer that nobody took yet, before its connection stops: more than a packed page
 PRODUCT = "m365-export"
 LARGEST_BODY_BYTES = 64 << 20  # unpacked; a page of 1,000 messages without bodies has 1.3 MB
 
