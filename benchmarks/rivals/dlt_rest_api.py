@@ -2,7 +2,14 @@
 
     python -m benchmarks.rivals.dlt_rest_api JOB.json
 
-Nested values are JSON text, as dlt writes them to Parquet: without that the recipients would be tables of their own.
+Where the documentation leaves a choice, the same rows decide, or else what is faster for dlt:
+
+- nested values are JSON text (`max_table_nesting`); as it comes, the recipients would be tables of their own;
+- the columns and their types are told, so that nothing is inferred; names stay as they are, so that none is rewritten;
+- mailboxes are read in parallel, 16 at once, where 5 are usual.
+
+Pseudonyms are made as dlt's own page on them does it: a plain function of each record, which remembers nothing.
+https://dlthub.com/docs/general-usage/customising-pipelines/pseudonymizing_columns (checked 2026-11)
 """
 
 from typing import Any
@@ -18,7 +25,7 @@ PARENT_ID = "_users_id"  # as `include_from_parent` names it
 
 def source(job: RivalJob) -> Any:
     """Users, and the messages of each."""
-    rows = Rows(job)
+    rows = Rows(job, remembers=False)
 
     def treated(record: dict[str, Any]) -> dict[str, Any]:
         return rows.row(record, record[PARENT_ID])

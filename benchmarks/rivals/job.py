@@ -2,7 +2,8 @@
 
 Its columns are those of the exporter's own files (`schema`); which requests are made, what becomes of a record and how
 the process is set up is the same for all of them. Not part of it, though the exporter does it too: journal, resumption,
-the egress guard, the field ledger, limits of any kind.
+the egress guard, the field ledger, limits of any kind, and the address book and the settings of each mailbox, which are
+two more requests.
 """
 
 import base64
@@ -74,7 +75,9 @@ class RivalJob:
 class Rows:
     """Records to rows."""
 
-    def __init__(self, job: RivalJob) -> None:
+    def __init__(self, job: RivalJob, *, remembers: bool = True) -> None:
+        """`remembers`: a pseudonym that was made once is not made again."""
+        self._most_remembered = MOST_REMEMBERED if remembers else 0
         self._salt = job.salt.encode()
         self._names = [name for name in job.columns.names if name not in IDS]
         self._instants = [field.name for field in job.columns if pa.types.is_timestamp(field.type)]
@@ -114,7 +117,7 @@ class Rows:
     def _pseudonym(self, text: str) -> str:
         token = self._known.get(text)
         if token is None:
-            if len(self._known) >= MOST_REMEMBERED:
+            if len(self._known) >= self._most_remembered:
                 self._known.clear()
             canonical = text.strip().lower() if "@" in text else text
             _, at, domain = canonical.partition("@")
