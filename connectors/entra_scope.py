@@ -34,10 +34,10 @@ from connectors.graph.traffic import (
     mailbox_traffic,
 )
 from pipeline.directory import FirstPermitted
-from pipeline.errors import FailReason, SkipReason, SourceRefused, UnitFailed, UnitReadAgain, UnitSkipped
+from pipeline.errors import FailReason, SkipReason, UnitFailed, UnitReadAgain, UnitSkipped
 from pipeline.model import Page, Principal, PrincipalKind, Unit
 from pipeline.ports import Source
-from pipeline.scope import Account
+from pipeline.scope import Account, MembersHidden
 
 NAME = "entra-id"
 ASKED_AT_ONCE = 16  # mailboxes; the governor keeps the rate
@@ -69,7 +69,7 @@ class EntraScope:
     async def members_of(self, group: str) -> Sequence[str] | None:
         """Object ids of all members, nested ones too; None where no group has this object id or address.
 
-        Raises: UnitFailed, SourceRefused.
+        Raises: MembersHidden, UnitFailed, SourceRefused.
         """
         source = self._by_address if "@" in group else self._by_id
         try:
@@ -91,10 +91,7 @@ class EntraScope:
             raise UnitFailed(FailReason.INCOMPLETE, code=skipped.code) from None
         members = [member.id for page in pages for member in typed(page, _decode_members)]
         if not members and (group.visibility or "").lower() == HIDDEN:
-            raise SourceRefused(
-                "a group in `scope` hides its members",
-                remedy="Grant Member.Read.Hidden to the application, or name another group",
-            )
+            raise MembersHidden
         return members
 
     async def is_shared(self, user: Principal) -> bool:

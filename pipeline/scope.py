@@ -18,7 +18,7 @@ from typing import Protocol
 import msgspec
 
 from pipeline.digests import Digests
-from pipeline.errors import ConfigurationError, DatasetDenied, SourceRefused, UnitFailed, UnitReadAgain
+from pipeline.errors import ConfigurationError, DatasetDenied, FailReason, SourceRefused, UnitFailed, UnitReadAgain
 from pipeline.model import Principal, PrincipalKind
 from pipeline.shared_mailboxes import Mailboxes, Unread, settle_mailboxes
 
@@ -52,6 +52,13 @@ class Account:
     identifiers: Sequence[str] = field(default=(), repr=False)
 
 
+class MembersHidden(UnitFailed):
+    """A group has members, and shows none of them to an application that may not see hidden ones."""
+
+    def __init__(self) -> None:
+        super().__init__(FailReason.PERMISSION, code="HiddenMembership")
+
+
 class Directory(Mailboxes, Protocol):
     """What scope decisions need. Methods raise UnitFailed or SourceRefused where it cannot be read."""
 
@@ -62,7 +69,7 @@ class Directory(Mailboxes, Protocol):
     async def members_of(self, group: str) -> Sequence[str] | None:
         """Object ids of all members of a group named by object id or address, through nested groups too.
 
-        None where there is no such group.
+        None where there is no such group. Raises: MembersHidden.
         """
         ...
 
@@ -106,7 +113,7 @@ class Scope:
         return self.narrows and object_id in self._settled.outside
 
     async def has_member_in_scope(self, group_id: str) -> bool:
-        """Whether anybody whose data is read is a member of the group."""
+        """Whether anybody whose data is read is a member of the group. Raises: UnitFailed, SourceRefused."""
         if not self.narrows:
             return True
         return any(map(self.reads, await self._directory.members_of(group_id) or ()))
@@ -163,6 +170,11 @@ class Scope:
                 remedy=f"Grant {' or '.join(denied.needs)} to one of the applications, with admin consent",
                 code=denied.code or None,
             ) from denied
+        except MembersHidden as hidden:
+            raise SourceRefused(
+                "a group in `scope` hides its members",
+                remedy="Grant Member.Read.Hidden to the application, or name another group",
+            ) from hidden
         except UnitFailed as failed:
             raise SourceRefused(
                 "whose data is to be read cannot be found out: the directory did not answer as it should",

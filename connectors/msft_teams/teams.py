@@ -11,7 +11,8 @@ opened is being made or was just deleted: an expected skip.
 
 A channel belongs to the team that hosts it, and `/channels` gives just those, shared ones included. `/allChannels`
 would add the channels that other teams, or other organisations, let this team into; whoever hosts them exports them.
-Where the settings have a scope, a team is read if somebody in scope is a member of the group behind it.
+Where the settings have a scope, a team is read if somebody in scope is a member of the group behind it. One whose
+members cannot be read, because they are hidden or the answer fails, fails alone.
 No change of a channel is dated, hence the snapshot; what is missing in it was deleted.
 """
 
@@ -31,7 +32,7 @@ from connectors.msft_teams.channel_messages import ChannelMessageSource
 from connectors.msft_teams.names import NAME, UNKNOWN_MEMBERS
 from connectors.options import ConnectorOptions
 from pipeline.completeness import Method
-from pipeline.errors import FailReason, UnitFailed, UnitSkipped
+from pipeline.errors import DatasetDenied, FailReason, UnitFailed, UnitSkipped
 from pipeline.model import Principal, PrincipalKind, Unit
 from pipeline.ports import Preparation, Source
 
@@ -61,8 +62,14 @@ class Teams:
             DatasetDenied, UnitFailed, SourceRefused: the teams cannot be listed.
         """
         del users
-        teams = await self._concerned() if saved is None else list(map(_team, _saved_ids.decode(saved)))
-        return Preparation(saved=msgspec.msgpack.encode([team.id for team in teams]), principals=teams)
+        found = await self._found() if saved is None else _kept.decode(saved)
+        failed = {
+            (source.dataset, _team(team)): UnitFailed(FailReason(reason), code=code)
+            for team, (reason, code) in found.unknown.items()
+            for source in self.sources
+        }
+        teams = [_team(team) for team in (*found.read, *found.unknown)]
+        return Preparation(saved=msgspec.msgpack.encode(found), principals=teams, failed=failed)
 
     async def glimpse(self, users: Sequence[Principal]) -> Preparation:
         """The list of teams is as short for an estimate; their members are not."""
@@ -70,13 +77,24 @@ class Teams:
         admissions = {} if self._scope is None else {PrincipalKind.TEAM: self._concerns_scope}
         return Preparation(principals=await self._listed(), admissions=admissions)
 
-    async def _concerned(self) -> list[Principal]:
-        """The teams that are read."""
+    async def _found(self) -> "_Found":
         teams = await self._listed()
-        if self._scope is None:
-            return teams
-        concerned = await side_by_side(self._concerns_scope, teams, at_most=LOOKERS)
-        return [team for team, concerns in zip(teams, concerned, strict=True) if concerns]
+        looked = await side_by_side(self._looked_at, teams, at_most=LOOKERS)
+        read = [team.id for team, concerns in zip(teams, looked, strict=True) if concerns is True]
+        failures = {
+            team.id: failure for team, failure in zip(teams, looked, strict=True) if isinstance(failure, UnitFailed)
+        }
+        if failures and len(failures) == len(teams):
+            raise next(iter(failures.values()))
+        return _Found(read, {team: (failure.reason, failure.code) for team, failure in failures.items()})
+
+    async def _looked_at(self, team: Principal) -> bool | UnitFailed:
+        try:
+            return await self._concerns_scope(team)
+        except DatasetDenied:
+            raise  # of every team
+        except UnitFailed as failed:
+            return failed
 
     async def _concerns_scope(self, team: Principal) -> bool:
         return self._scope is None or await self._scope.has_member_in_scope(team.id)
@@ -149,5 +167,12 @@ class _ListedTeam(msgspec.Struct):
     id: str
 
 
+class _Found(msgspec.Struct):
+    """Ids of the teams that are read, and of those of whose members nothing is known: reason and code."""
+
+    read: list[str]
+    unknown: dict[str, tuple[str, str]]
+
+
 _listed_teams = msgspec.json.Decoder(list[_ListedTeam])
-_saved_ids = msgspec.msgpack.Decoder(list[str])
+_kept = msgspec.msgpack.Decoder(_Found)

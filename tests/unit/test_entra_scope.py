@@ -5,6 +5,7 @@ import pytest
 from connectors.entra_scope import EntraScope
 from pipeline.errors import DatasetDenied, SourceRefused
 from pipeline.model import Principal, PrincipalKind
+from pipeline.scope import Scope, Wanted
 from tests.graph_server import answer, page, refusal, scripted_graph
 
 GROUP = "0d9e8f7a-1111-4222-9333-ba9876543210"
@@ -41,10 +42,11 @@ async def test_a_group_that_is_not_there_is_none_and_one_that_may_not_be_read_is
 
 
 async def test_hidden_members_are_refused() -> None:
-    """To exclude nobody, unnoticed, would be worse."""
+    """To exclude nobody, unnoticed, would be worse: the command ends, and says what would help."""
     async with scripted_graph(answer({"id": GROUP, "visibility": "HiddenMembership"}), page()) as graph:
+        scope = Scope(Wanted(exclude_groups=[GROUP]), EntraScope([graph.client]), forms=lambda each: iter((each,)))
         with pytest.raises(SourceRefused, match=r"Member\.Read\.Hidden"):
-            await EntraScope([graph.client]).members_of(GROUP)
+            await scope.settle(None)
 
 
 @pytest.mark.parametrize(

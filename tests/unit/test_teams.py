@@ -8,10 +8,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from aiohttp import web
 
+from connectors.entra_scope import EntraScope
 from connectors.msft_teams.teams import Teams
 from connectors.options import ConnectorOptions
 from pipeline.errors import DatasetDenied, FailReason, SkipReason, UnitFailed, UnitSkipped
 from pipeline.model import Principal, PrincipalKind, Unit
+from pipeline.scope import Scope, Wanted
 from tests.graph_server import Answer, ScriptedGraph, answer, page, refusal, scripted_graph
 
 SELECT = {"teams_teams": ("visibility", "summary"), "teams_channels": ("membershipType",)}
@@ -54,6 +56,46 @@ async def test_a_resumed_run_has_the_teams_it_had() -> None:
         assert len(graph.requests) == 1
     assert again.principals == first.principals
     assert again.saved == first.saved
+
+
+async def test_a_team_that_hides_its_members_fails_alone() -> None:
+    """Whether anybody in scope is in it nobody knows; the other teams are read, and a resumed run says the same."""
+    answers = {
+        "/v1.0/users": page({"id": "a", "userPrincipalName": "a@x.test"}, {"id": "b", "userPrincipalName": "b@x.test"}),
+        "/v1.0/teams": page({"id": "t1"}, {"id": "t2"}, {"id": "t3"}),
+        "/v1.0/groups/t1": answer({"id": "t1", "visibility": "HiddenMembership"}),
+        "/v1.0/groups/t1/transitiveMembers": page(),
+        "/v1.0/groups/t2": answer({"id": "t2"}),
+        "/v1.0/groups/t2/transitiveMembers": page({"id": "a"}),
+        "/v1.0/groups/t3": answer({"id": "t3"}),
+        "/v1.0/groups/t3/transitiveMembers": page({"id": "b"}),
+    }
+    async with scripted_graph(_answers(answers)) as graph:
+        scope = Scope(Wanted(exclude_users=["b"]), EntraScope([graph.client]), forms=lambda each: iter((each,)))
+        await scope.settle(None)
+        teams = Teams(graph.client, select=SELECT, options=ConnectorOptions(scope=scope))
+        first = await teams.prepare([], saved=None)
+        again = await teams.prepare([], saved=first.saved)
+
+    for prepared in (first, again):
+        assert {team.id for team in prepared.principals} == {"t1", "t2"}
+        assert {team for _, team in prepared.failed} == {TEAM}
+        assert {dataset for dataset, _ in prepared.failed} == {source.dataset for source in teams.sources}
+        assert {str(failure) for failure in prepared.failed.values()} == {"failed: permission (HiddenMembership)"}
+
+
+async def test_teams_of_none_of_which_members_can_be_read_are_a_failure() -> None:
+    """As long as one can be, the others fail alone; if all fail, there is one cause."""
+    answers = {
+        "/v1.0/users": page({"id": "a", "userPrincipalName": "a@x.test"}, {"id": "b", "userPrincipalName": "b@x.test"}),
+        "/v1.0/teams": page({"id": "t1"}),
+        "/v1.0/groups/t1": refusal(500),
+    }
+    async with scripted_graph(_answers(answers)) as graph:
+        scope = Scope(Wanted(exclude_users=["b"]), EntraScope([graph.client]), forms=lambda each: iter((each,)))
+        await scope.settle(None)
+        with pytest.raises(UnitFailed):
+            await Teams(graph.client, select=SELECT, options=ConnectorOptions(scope=scope)).prepare([], saved=None)
 
 
 @pytest.mark.parametrize(
