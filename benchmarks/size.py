@@ -26,9 +26,7 @@ from benchmarks.workloads import CHATS, METADATA_MAIL
 OVER_HTTP = {100: 9, 1_000: 3, 10_000: 1}  # mailboxes, rounds: of few the time that all runs take shows more
 IN_PROCESS = (10_000, 100_000)
 CHATS_EACH = (10, 500)  # of each user
-IN_PROCESS_MIB = (
-    128  # pages, rows and pseudonyms get an eighth of it and a sixteenth, however many principals there are
-)
+IN_PROCESS_MIB = 128  # pages, rows and pseudonyms get their shares of it, however many principals there are
 CHATTERS = 1_000
 QUICK_HTTP, QUICK_IN_PROCESS, QUICK_CHATS, QUICK_CHATTERS = {5: 1}, (5, 10), (1, 5), 5
 BYTES_A_PRINCIPAL, BYTES_A_CHAT = 600, 64

@@ -35,7 +35,7 @@ def answered(question: str, capsys: pytest.CaptureFixture[str]) -> list[float]:
     """Every figure of the table that is printed."""
     main(["--quick", "--only", question])
 
-    rows = [line for line in capsys.readouterr().out.splitlines() if re.match(r"\| \w", line)]
+    rows = [line for line in capsys.readouterr().out.splitlines() if re.match(r"\| [\w`]", line)]
     return [float(cell.replace(",", "")) for row in rows for cell in row.strip("| ").split(" | ")[1:]]
 
 
