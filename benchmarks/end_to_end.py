@@ -44,9 +44,10 @@ def _line(name: str, *, quick: bool) -> Line:
 
 
 def _rows_of_a_group(folder: Path) -> int:
-    """Of the usual row group: the last one of each part is smaller."""
+    """Of the usual row group of the largest dataset: the last one of each part is smaller."""
     parts = [pq.ParquetFile(path).metadata for path in folder.rglob("*.parquet")]
-    return int(median_high([part.row_group(0).num_rows for part in parts if part.num_rows]))
+    largest = max(part.num_rows for part in parts)
+    return int(median_high([part.row_group(0).num_rows for part in parts if part.num_rows > largest // 2]))
 
 
 def _shares(rounds: Sequence[dict[str, Any]]) -> str:

@@ -46,7 +46,7 @@ from pipeline.workers.coordinator import Coordinator
 from pipeline.workers.dispatch import Dispatch
 
 TRIES_OF_A_DIFFERENCE = 3  # runs in which a count that nothing explains is read again; then it is left as it is
-AGE_CHECK_S = 5.0
+LOOK_EVERY_S = 1.0  # at the age of parts and the memory of the process, which fills in seconds
 PROGRESS_EVERY_S = 60.0  # in the log; a terminal has its own display
 STOP_GRACE = timedelta(seconds=20)  # units in flight may finish for so long; Kubernetes grants 30 s before SIGKILL
 
@@ -261,7 +261,7 @@ class Execution:
         told_at = time.monotonic()
         while not until.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(until.wait(), AGE_CHECK_S)
+                await asyncio.wait_for(until.wait(), LOOK_EVERY_S)
             self._equipment.memory.heed(resident_bytes())
             await self._assembler.close_aged()
             if time.monotonic() - told_at >= PROGRESS_EVERY_S:

@@ -17,15 +17,15 @@ from types import ModuleType
 
 # The young generation of the collector: an export makes few objects that live in circles, but many short-lived ones.
 YOUNG_OBJECTS = 20_000
-# Of the C library (glibc's malloc.h). What is larger than a page of metadata has a mapping of its own, which goes back
-# to the system when it is freed; left to itself, glibc raises that threshold and keeps such pieces. A page's memory is
-# used again for the next one: anew, its 350 page faults take as long as to unpack it. Two arenas do for two threads.
+# Of the C library (glibc's malloc.h). What is as large as a page of metadata has a mapping of its own, which goes back
+# to the system when it is freed; left to itself, glibc raises that threshold and keeps such pieces. To keep a page for
+# the next one would save its 350 page faults, but takes 30 MiB of the limit. Two arenas do for two threads.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-MAPPED_BYTES = 2 << 20
+MAPPED_BYTES = 1 << 20
 ARENAS = 2
 # What Arrow frees is kept so long for its next taker. Without it every page would cost a thousand page faults, which
 # on a machine that is busy 20 ms did not prevent: there the next page comes later.
-KEPT_MS = 1_000
+KEPT_MS = 200
 
 
 def set_up() -> None:
