@@ -12,20 +12,13 @@ import pytest
 from connectors.emulator import Fault, MailboxKind, TeamKind
 from tests.integration.conftest import NOW, OpenSite
 from tests.integration.site import Site, thread_token, token
-from tests.integration.test_export import KEYS, parse_instant_text, readable
+from tests.integration.test_export import parse_instant_text, readable
+from tests.integration.truth import COLUMNS
 
 QUERIES = Path(__file__).parents[2] / "docs" / "queries"
 DAY = timedelta(days=1)
 LOOKBACK = timedelta(days=30)
 SETTLED = NOW - DAY
-ALL_KEYS = {
-    **KEYS,
-    "teams_call_records": "id",
-    "teams_pstn_calls": "id",
-    "teams_direct_routing_calls": "id",
-    "teams_online_meetings": "id",
-    "teams_attendance_reports": "id",
-}
 
 
 def current(site: Site, dataset: str, columns: str) -> Counter[tuple[Any, ...]]:
@@ -65,14 +58,14 @@ def current_events(site: Site) -> Counter[tuple[Any, ...]]:
 
 def test_every_dataset_has_a_view() -> None:
     """And there is none of a dataset that is gone."""
-    assert sorted(ALL_KEYS) == sorted(path.stem for path in (QUERIES / "current").glob("*.sql"))
+    assert sorted(COLUMNS) == sorted(path.stem for path in (QUERIES / "current").glob("*.sql"))
 
 
 async def test_after_one_run_the_views_are_the_rows(open_site: OpenSite) -> None:
     """Nothing is taken away where nothing happened."""
     site = await open_site(users=8)
     await site.run()
-    for dataset, key in ALL_KEYS.items():
+    for dataset, key in COLUMNS.items():
         assert current(site, dataset, key) == Counter(site.query(dataset, key)), dataset
 
 
@@ -85,7 +78,7 @@ async def test_of_several_rows_the_newest_counts(open_site: OpenSite) -> None:
     for _ in range(2):
         await site.backfill(NOW - 6 * DAY, NOW - 2 * DAY)
         site.tenant.clock.advance(timedelta(seconds=2))
-    for dataset, key in ALL_KEYS.items():
+    for dataset, key in COLUMNS.items():
         newest: dict[tuple[Any, ...], str] = {}
         for *columns, run_id in site.query(dataset, f"{key}, _run_id"):
             newest[tuple(columns)] = max(run_id, newest.get(tuple(columns), ""))

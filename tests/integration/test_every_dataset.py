@@ -178,7 +178,9 @@ def a_mailbox_comes_back(world: World) -> Trace:
 
 def a_mailbox_answers_by_itself(world: World) -> Trace:
     person = world.tenant.users_of(MailboxKind.NORMAL)[1]
-    assert world.truth.mailbox_settings(person)["automaticRepliesSetting"]["status"] == "disabled"  # type: ignore[index]
+    settings = world.truth.mailbox_settings(person)
+    assert settings is not None
+    assert settings["automaticRepliesSetting"]["status"] == "disabled"
     world.tenant.set_away(person)
     return Trace(f"_owner = '{token(person)}' AND automaticRepliesSetting.status = 'scheduled'")
 

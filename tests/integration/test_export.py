@@ -14,23 +14,10 @@ from pipeline.errors import SourceRefused
 from pipeline.exits import Exit, exit_of_error
 from tests.integration.conftest import NOW, OpenSite
 from tests.integration.site import Site, thread_token, token
+from tests.integration.truth import COLUMNS
 
 LOOKBACK = timedelta(days=30)
 SETTLED = NOW - timedelta(hours=24)  # Teams is left alone for a day
-KEYS = {
-    "entra_users": "id",
-    "entra_groups": "id",
-    "entra_group_members": "_owner, id",
-    "mailbox_settings": "_owner",
-    "mail_messages": "_owner, id",
-    "mail_contacts": "_owner, id",
-    "calendar_events": "_owner, id",
-    "teams_teams": "id",
-    "teams_channels": "_owner, id",
-    "teams_channel_messages": "_owner, channelIdentity.channelId, replyToId, id",
-    "teams_chats": "id",
-    "teams_chat_messages": "chatId, id",
-}
 MAILBOXES = (
     MailboxKind.NORMAL,
     MailboxKind.DISABLED,
@@ -95,7 +82,7 @@ async def test_a_first_run_holds_exactly_what_the_tenant_holds(open_site: OpenSi
     }
     assert members == set(site.query("entra_group_members", "_owner, id, userType"))
     assert {token(user) for user in readable(site)} == {row[0] for row in site.query("mailbox_settings", "_owner")}
-    for dataset, key in KEYS.items():
+    for dataset, key in COLUMNS.items():
         assert site.duplicates(dataset, key) == []
 
 

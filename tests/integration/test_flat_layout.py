@@ -18,7 +18,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.exits import exit_of_error
 from tests.integration.conftest import NOW, OpenSite
 from tests.integration.site import Site
-from tests.integration.test_current_state import ALL_KEYS
+from tests.integration.truth import COLUMNS
 
 OWN = ("_run_id", "_exported_at")  # of each run
 PLAIN = {"string", "bool", "int32", "int64", "double"}
@@ -74,7 +74,7 @@ def canonical(many: Iterator[dict[str, Any]]) -> list[str]:
 async def test_flat_rows_say_the_same_as_nested_ones(open_site: OpenSite) -> None:
     """Every dataset: plain columns of the same names, the same values, times in the manifest, the file's metadata."""
     nested, flat = await both_layouts(open_site)
-    for dataset in ALL_KEYS:
+    for dataset in COLUMNS:
         schema = pq.read_schema(parts(flat, dataset)[0])
         deep = pq.read_schema(parts(nested, dataset)[0])
         assert {str(field.type) for field in schema} <= PLAIN
@@ -90,7 +90,7 @@ async def test_every_engine_reads_flat_parts_alike(open_site: OpenSite) -> None:
     """DuckDB, pandas and polars: texts that sort like time, and JSON that opens."""
     _, flat = await both_layouts(open_site)
     connection = duckdb.connect()
-    for dataset in ALL_KEYS:
+    for dataset in COLUMNS:
         files = [str(part) for part in parts(flat, dataset)]
         by_polars = pl.concat([pl.read_parquet(file) for file in files]).to_dicts()
         by_pandas = pd.concat([pd.read_parquet(file, dtype_backend="pyarrow") for file in files])
