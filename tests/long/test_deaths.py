@@ -28,7 +28,9 @@ GROUPS, REPAIR_GROUPS = 8, 3
 RANDOM_KILLS, KILLS_PER_GROUP = 200, 25
 LATEST_S = 0.2  # after a step; most are followed by the next within that time
 SEED = 20260302
-WITHOUT_GROUPS: dict[str, object] = {
+# After a death when the run was over comes another run, whose overlap is to reach no further back than the first.
+BEYOND_THE_OVERLAP: dict[str, object] = {"initial_lookback": "8d"}
+WITHOUT_GROUPS: dict[str, object] = BEYOND_THE_OVERLAP | {
     "privacy": {"salt": "env:M365_EXPORT_SALT", "groups": False}
 }  # steps like those of others
 ALL_CONNECTORS: dict[str, object] = {
@@ -104,8 +106,7 @@ async def test_kills_at_random_moments_lose_nothing_and_double_nothing(
 ) -> None:
     """While Graph answers, bytes are sent, records are sanitized; parts hold several units of all connectors."""
     chance = random.Random(SEED + first)
-    # After a death when the run was over comes another run, whose overlap is to reach no further back than the first.
-    keys = ALL_CONNECTORS | {"output": {"part_size": "16KiB"}, "initial_lookback": "8d"}
+    keys = ALL_CONNECTORS | BEYOND_THE_OVERLAP | {"output": {"part_size": "16KiB"}}
     async with scene(tmp_path, ground, users=3, keys=keys) as here:
         kills = place = 0
         while kills < KILLS_PER_GROUP:
