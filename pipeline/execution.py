@@ -262,7 +262,7 @@ class Execution:
         while not until.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(until.wait(), LOOK_EVERY_S)
-            self._equipment.memory.heed(resident_bytes())
+            self._equipment.memory.heed(resident_bytes, give_back)
             await self._assembler.close_aged()
             if time.monotonic() - told_at >= PROGRESS_EVERY_S:
                 told_at = time.monotonic()

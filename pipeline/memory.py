@@ -16,13 +16,14 @@ then another one is the first. What it alone may take beyond the limit is bounde
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 SHARES_OF_A_UNIT = 6  # a unit that takes more than this part of the limit is divided
 SHARES_OF_A_ROW_GROUP = 3
 SORTING_SHARE = 0.5  # of a row group is held beside it while it is sorted, column by column, and written
 SHARES_OF_A_PAGE = 16  # a page larger than this part of the limit is too large
+TIGHT_SHARES_OF_A_PAGE = 24  # the same where memory is tight; the least limit still takes 1,000 records of metadata
 PARTS_SHARE = 0.5  # of the limit; with less than that, closing a part early makes small parts and little room
 TIGHT_SHARE = 0.75  # of what units and parts may take together; beyond it pages get smaller and parts are closed
 SHARES_OF_A_PAGE_ASKED_FOR = 2  # it comes packed to a tenth, and half of it becomes rows
@@ -67,7 +68,7 @@ class Memory:
     @property
     def page_bytes(self) -> int:
         """What a page should not exceed."""
-        return self.limit_bytes // (SHARES_OF_A_PAGE * 2 if self.is_tight else SHARES_OF_A_PAGE)
+        return self.limit_bytes // (TIGHT_SHARES_OF_A_PAGE if self.is_tight else SHARES_OF_A_PAGE)
 
     @property
     def is_tight(self) -> bool:
@@ -120,13 +121,22 @@ class Memory:
         """So much of what units are charged with is still to come."""
         self._reserved += change_bytes
 
-    def heed(self, resident_bytes: int) -> None:
-        """Lower the limit where the process takes more beside the accounts than was left for it; it does, with time."""
+    def heed(self, resident_bytes: Callable[[], int], give_back: Callable[[], None]) -> None:
+        """Lower the limit where the process takes more beside the accounts than was left for it; it does, with time.
+
+        Not for what allocators keep to use it again, and would `give_back`.
+        """
+        if self._left(resident_bytes()) < self.limit_bytes:
+            give_back()
+            self.limit_bytes = min(self.limit_bytes, self._left(resident_bytes()))
+
+    def _left(self, resident_bytes: int) -> int:
+        """For the accounts, of what the process may take."""
         if self._process_bytes is None:
-            return
+            return self.limit_bytes
         beside = resident_bytes - (self.used_bytes - self._reserved)
         left = self._process_bytes - beside - self._process_bytes // SHARES_KEPT_FOR_PEAKS
-        self.limit_bytes = min(self.limit_bytes, max(left, self._process_bytes // LEAST_SHARES))
+        return max(left, self._process_bytes // LEAST_SHARES)
 
     def has_room(self, size_bytes: int) -> bool:
         """Whether so many more bytes fit."""

@@ -17,15 +17,18 @@ from types import ModuleType
 
 # The young generation of the collector: an export makes few objects that live in circles, but many short-lived ones.
 YOUNG_OBJECTS = 20_000
-# Of the C library (glibc's malloc.h). What is as large as a page of metadata has a mapping of its own, which goes back
-# to the system when it is freed; left to itself, glibc raises that threshold and keeps such pieces. To keep a page for
-# the next one would save its 350 page faults, but takes 30 MiB of the limit. Two arenas do for two threads.
+# Of the C library (glibc's malloc.h). What is larger than a page of Graph's usually is has a mapping of its own, which
+# goes back to the system when it is freed; the pieces of the others serve the next ones, which saves a page of metadata
+# its 350 page faults. Two arenas do for two threads.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-MAPPED_BYTES = 1 << 20
+MAPPED_BYTES = 4 << 20
 ARENAS = 2
-# What Arrow frees is kept so long for its next taker. Without it every page would cost a thousand page faults, which
-# on a machine that is busy 20 ms did not prevent: there the next page comes later.
-KEPT_MS = 200
+# What Arrow frees is kept so long for its next taker: without it every page would cost a thousand page faults. One
+# arena for all threads, because each would keep as much for itself, and at the end of that time at once back to the
+# system: jemalloc would mark it as free first, for as long again, and until then it counts as the process's.
+# https://jemalloc.net/jemalloc.3.html (checked 2026-11)
+KEPT_MS = 1000
+ARROW_ALLOCATOR = f"narenas:1,dirty_decay_ms:{KEPT_MS},muzzy_decay_ms:0"
 
 
 def set_up() -> None:
@@ -34,6 +37,7 @@ def set_up() -> None:
     # Arrow's usual allocator, mimalloc, keeps what it once took: 130 MiB after a row group was written. The system's
     # comes apart into pieces: 130 MiB more after some millions of rows.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
+    os.environ.setdefault("JE_ARROW_MALLOC_CONF", ARROW_ALLOCATOR)
     # numpy, which pyarrow imports, would start a thread for each core, and nobody has work for it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.meta_path.insert(0, _Absent("pandas"))
@@ -45,26 +49,13 @@ def set_up() -> None:
 
 
 def loaded() -> None:
-    """Everything is in place: what there is now stays, so the collector need not look at it again.
-
-    And what Arrow frees goes back to the system soon.
-    """
-    import pyarrow as pa  # noqa: PLC0415 - only when `set_up` has chosen its allocator
-
-    with suppress(NotImplementedError):  # a build without jemalloc
-        pa.jemalloc_set_decay_ms(KEPT_MS)
+    """Everything is in place: what there is now stays, so the collector need not look at it again."""
     gc.collect()
     gc.freeze()
 
 
 def give_back() -> None:
-    """What allocators keep of memory that is free goes back to the system, for a moment at which much became free.
-
-    Arrow's gives back what lies idle only while it is used.
-    """
-    import pyarrow as pa  # noqa: PLC0415 - see `loaded`
-
-    pa.default_memory_pool().release_unused()
+    """What the C library keeps of memory that is free goes back to the system. Arrow's does so by itself."""
     with suppress(OSError, AttributeError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)
 

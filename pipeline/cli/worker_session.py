@@ -20,7 +20,7 @@ from pipeline.cli.console import Globals
 from pipeline.cli.settings import load
 from pipeline.equipment import Equipment
 from pipeline.ports import Clock, Fence
-from pipeline.process import resident_bytes
+from pipeline.process import give_back, resident_bytes
 from pipeline.workers.messages import Answer, Done, Expired, Grant, Heartbeat, Task, failure_of
 from pipeline.workers.worker import Worker
 
@@ -107,7 +107,7 @@ class _Session:
             self.equipment.throttle.take(given.part)
             for fence in given.fences:
                 self.equipment.throttle.heed(fence)
-            self.equipment.memory.heed(resident_bytes())
+            self.equipment.memory.heed(resident_bytes, give_back)
         return self.heartbeat()
 
     async def report(self, task: Task) -> bytes:

@@ -111,11 +111,11 @@ async def test_a_unit_begins_when_units_like_it_would_fit() -> None:
 
 
 def test_pages_get_smaller_when_it_is_tight() -> None:
-    """Half as large, until there is room again."""
+    """By a third, until there is room again."""
     memory = Memory(LIMIT)
     usual = memory.page_bytes
     memory.charge_parts(LIMIT * 2 // 3)
-    assert memory.page_bytes == usual // 2
+    assert memory.page_bytes == usual * 2 // 3
     assert memory.parts_are_in_the_way
     memory.charge_parts(-LIMIT * 2 // 3)
     assert memory.page_bytes == usual
@@ -135,11 +135,24 @@ def test_a_process_that_grows_leaves_less_for_rows() -> None:
     """What is not on any account is taken off the limit, down to the least; what is on one is not."""
     memory = Memory(5_000, process_bytes=10_000)
     memory.charge_parts(2_000)
-    memory.heed(6_000)
-    assert memory.limit_bytes == 5_000
-    memory.heed(7_000)
-    assert memory.limit_bytes == 4_000
-    memory.heed(6_000)
-    assert memory.limit_bytes == 4_000
-    memory.heed(20_000)
-    assert memory.limit_bytes == 1_250
+    limits = []
+    for resident_bytes in (6_000, 7_000, 6_000, 20_000):
+        memory.heed(lambda: resident_bytes, lambda: None)  # noqa: B023 - called at once
+        limits.append(memory.limit_bytes)
+    assert limits == [5_000, 4_000, 4_000, 1_250]
+
+
+def test_what_allocators_keep_leaves_no_less_for_rows() -> None:
+    """They give back what they keep before the process counts as having grown, and only then."""
+    memory = Memory(5_000, process_bytes=10_000)
+    taken = [3_000]
+
+    def give_back() -> None:
+        taken.append(4_500)
+
+    memory.heed(lambda: taken[-1], give_back)
+    assert taken == [3_000]
+    taken.append(9_000)
+    memory.heed(lambda: taken[-1], give_back)
+    assert taken == [3_000, 9_000, 4_500]
+    assert memory.limit_bytes == 4_500
