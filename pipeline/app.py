@@ -61,7 +61,7 @@ from sinks.stores.registry import OpenState, open_destination, open_state
 MIB = 1 << 20
 CACHE_SHARE = 16  # of the memory limit: pseudonyms that are remembered
 CACHED_BYTES = 400  # of one of them: identifiers are long
-SLACK_SHARE = 5  # of the memory limit: what allocators keep, and objects too small to count
+SLACK_SHARE = 4  # of the memory limit: what allocators keep, and objects too small to count
 WARMING_BYTES = 24 * MIB  # code and tables that the libraries load when they are first used
 
 

@@ -14,6 +14,7 @@ from pipeline.model import Page, Principal, Unit
 from pipeline.owed import Owed
 from pipeline.parts import PartAssembler, PartEncoder, PartLedger, publish_as_it_is
 from pipeline.ports import Blocking, Clock, Connector, Destination, Learner, SharedThrottle, Source, StateStore
+from pipeline.process import give_back, resident_bytes
 from pipeline.progress import Progress
 from pipeline.reading import Directory, Guard, Sanitizer, UnitReader
 from pipeline.scope import Scope
@@ -94,6 +95,12 @@ class Equipment:
     @property
     def owed(self) -> Owed:
         return Owed(self.state, self.vault, salt_fingerprint=self.identity.salt_fingerprint)
+
+    async def mind_memory(self) -> None:
+        """Let rows have less where the process has grown, by more than what is free and only has to be given back."""
+        if self.memory.is_outgrown(resident_bytes()):
+            await self.blocking(give_back)
+            self.memory.heed(resident_bytes())
 
     def unit_reader(self, *, run_id: str, see: Callable[[Unit, Page], None] = lambda _unit, _page: None) -> UnitReader:
         """A reader of units; `see` is shown every raw page."""

@@ -25,7 +25,7 @@ from pipeline.outcomes import OutcomeReport
 from pipeline.parts import UnitResult
 from pipeline.plan import BEGINNING, window_end
 from pipeline.ports import Owing
-from pipeline.process import give_back, resident_bytes
+from pipeline.process import give_back
 from pipeline.reach import Bounds, FinishedWindows, RunReach
 from pipeline.scheduler import Scheduler
 from pipeline.seal import (
@@ -262,7 +262,7 @@ class Execution:
         while not until.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(until.wait(), LOOK_EVERY_S)
-            self._equipment.memory.heed(resident_bytes, give_back)
+            await self._equipment.mind_memory()
             await self._assembler.close_aged()
             if time.monotonic() - told_at >= PROGRESS_EVERY_S:
                 told_at = time.monotonic()

@@ -16,11 +16,11 @@ then another one is the first. What it alone may take beyond the limit is bounde
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 SHARES_OF_A_UNIT = 6  # a unit that takes more than this part of the limit is divided
-SHARES_OF_A_ROW_GROUP = 3
+SHARES_OF_A_ROW_GROUP = 2
 SORTING_SHARE = 0.5  # of a row group is held beside it while it is sorted, column by column, and written
 SHARES_OF_A_PAGE = 16  # a page larger than this part of the limit is too large
 TIGHT_SHARES_OF_A_PAGE = 24  # the same where memory is tight; the least limit still takes 1,000 records of metadata
@@ -121,14 +121,13 @@ class Memory:
         """So much of what units are charged with is still to come."""
         self._reserved += change_bytes
 
-    def heed(self, resident_bytes: Callable[[], int], give_back: Callable[[], None]) -> None:
-        """Lower the limit where the process takes more beside the accounts than was left for it; it does, with time.
+    def is_outgrown(self, resident_bytes: int) -> bool:
+        """Whether the process takes more beside the accounts than was left for it."""
+        return self._left(resident_bytes) < self.limit_bytes
 
-        Not for what allocators keep to use it again, and would `give_back`.
-        """
-        if self._left(resident_bytes()) < self.limit_bytes:
-            give_back()
-            self.limit_bytes = min(self.limit_bytes, self._left(resident_bytes()))
+    def heed(self, resident_bytes: int) -> None:
+        """Lower the limit where the process has outgrown it; with time it does."""
+        self.limit_bytes = min(self.limit_bytes, self._left(resident_bytes))
 
     def _left(self, resident_bytes: int) -> int:
         """For the accounts, of what the process may take."""

@@ -20,7 +20,6 @@ from pipeline.cli.console import Globals
 from pipeline.cli.settings import load
 from pipeline.equipment import Equipment
 from pipeline.ports import Clock, Fence
-from pipeline.process import give_back, resident_bytes
 from pipeline.workers.messages import Answer, Done, Expired, Grant, Heartbeat, Task, failure_of
 from pipeline.workers.worker import Worker
 
@@ -107,7 +106,6 @@ class _Session:
             self.equipment.throttle.take(given.part)
             for fence in given.fences:
                 self.equipment.throttle.heed(fence)
-            self.equipment.memory.heed(resident_bytes, give_back)
         return self.heartbeat()
 
     async def report(self, task: Task) -> bytes:
@@ -117,6 +115,7 @@ class _Session:
         try:
             async with deadline:
                 equipment, worker = await self._opened(task)
+                await equipment.mind_memory()
                 return equipment.vault.seal_blob(msgspec.msgpack.encode(await worker.do(task)))
         finally:
             self.deadlines.discard(deadline)

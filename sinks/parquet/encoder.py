@@ -19,7 +19,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.ports import PartSummary
-from pipeline.process import give_back
 from sinks.parquet.flat import Layout, flat_schema, flat_table
 
 ROW_GROUP_ROWS = 131_072
@@ -161,8 +160,6 @@ class PartEncoder:
         if self._layout == "flat":
             group = flat_table(group)
         self._writer.write_table(group, row_group_size=count)
-        del group
-        give_back()  # it took twice the group, and others are read meanwhile
 
     def _split(self, count: int) -> tuple[list[pa.ChunkedArray], pa.Table]:
         """The columns of the first `count` rows held, and the rows after them, which keep nothing of those alive."""

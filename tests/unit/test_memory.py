@@ -1,12 +1,15 @@
 """Memory: what is held stays within the limit, and whatever the sizes, everybody gets on."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline import equipment
 from pipeline.memory import SORTING_SHARE, Memory
+from tests.harness import Harness, SmallTenant
 
 LIMIT = 4_800
 UNIT = LIMIT // 6
@@ -137,22 +140,19 @@ def test_a_process_that_grows_leaves_less_for_rows() -> None:
     memory.charge_parts(2_000)
     limits = []
     for resident_bytes in (6_000, 7_000, 6_000, 20_000):
-        memory.heed(lambda: resident_bytes, lambda: None)  # noqa: B023 - called at once
+        memory.heed(resident_bytes)
         limits.append(memory.limit_bytes)
     assert limits == [5_000, 4_000, 4_000, 1_250]
 
 
-def test_what_allocators_keep_leaves_no_less_for_rows() -> None:
-    """They give back what they keep before the process counts as having grown, and only then."""
-    memory = Memory(5_000, process_bytes=10_000)
-    taken = [3_000]
-
-    def give_back() -> None:
-        taken.append(4_500)
-
-    memory.heed(lambda: taken[-1], give_back)
-    assert taken == [3_000]
-    taken.append(9_000)
-    memory.heed(lambda: taken[-1], give_back)
-    assert taken == [3_000, 9_000, 4_500]
-    assert memory.limit_bytes == 4_500
+@pytest.mark.parametrize(("kept", "given_back", "limit"), [(3_000, 3_000, 5_000), (9_000, 4_500, 4_500)])
+async def test_what_allocators_keep_leaves_no_less_for_rows(
+    monkeypatch: pytest.MonkeyPatch, kept: int, given_back: int, limit: int
+) -> None:
+    """They give it back before the process counts as having grown, and only then."""
+    memory, taken = Memory(5_000, process_bytes=10_000), [kept]
+    monkeypatch.setattr(equipment, "resident_bytes", lambda: taken[-1])
+    monkeypatch.setattr(equipment, "give_back", lambda: taken.append(given_back))
+    await replace(Harness(SmallTenant.with_mail(users=1, messages=1)).equip(), memory=memory).mind_memory()
+    assert memory.limit_bytes == limit
+    assert len(taken) == (1 if kept == given_back else 2)
