@@ -35,7 +35,7 @@ from pipeline.sanitize.record_rules import (
     key_path,
     split_array,
 )
-from pipeline.sanitize.rules import DROP, KEEP, DatasetRules, FieldRule, Profile
+from pipeline.sanitize.rules import KEEP, DatasetRules, FieldRule, FieldType, Profile
 from pipeline.sanitize.treatments import Treatments
 from pipeline.sanitize.unit_rows import once_per_key
 
@@ -73,6 +73,25 @@ class _Structure:
     children: list["_Structure | int | None"] = field(default_factory=list)  # an int is the index of a leaf
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A member of a struct that is read and kept: where it stands in what is read, and what lies in it."""
+
+    index: int
+    many: bool = False
+    type: FieldType | None = None  # None of a struct
+    group: tuple[str, bool] = ("", False)  # leaves of one group are rewritten together
+    children: tuple["_Taken | None", ...] = ()  # in the order of the output; None where nothing is kept
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How pages are read, and what is taken of their records, column by column of the output."""
+
+    options: pj.ParseOptions
+    columns: tuple[_Taken | None, ...]
+
+
 class ColumnarSanitizer:
     """Applies one profile's rules for one dataset to pages of raw records. Safe to use from several threads."""
 
@@ -92,8 +111,7 @@ class ColumnarSanitizer:
         self._instants = tuple(instants)
         self._kept = frozenset(rule.path for rule in rules.read_fields(profile))
         self._ledger = FieldLedger(rules, profile=profile)
-        self._options: dict[tuple[str | None, bool], pj.ParseOptions] = {}
-        self._tree = property_tree(rules.fields)
+        self._readings: dict[tuple[str | None, bool], _Reading] = {}
         self._unique = {rules.key[-1]} | UNIQUE_TEXTS  # what stands before it in a key repeats: a chat, a channel
         self._key = key_path(rules)
         self._record_rules = RecordRules(rules, profile=profile, treatments=treatments, instants=instants)
@@ -164,13 +182,14 @@ class ColumnarSanitizer:
     def _clean_pages(
         self, pages: Sequence[bytes], window: Window | None, row_filter: RowFilter | None, *, scan: bool = False
     ) -> Cleaned:
-        records = self._read(pages, row_filter.path if row_filter is not None else None, scan=scan)
+        reading = self._reading(row_filter.path if row_filter is not None else None, scan=scan)
+        records = _read(pages, reading.options)
         seen = self._ledger.scan(records) if scan else Seen()
         rejected: Counter[str] = Counter()
-        records = _reject(records, records.is_valid(), NOT_AN_OBJECT, rejected)
+        records = _reject_nulls(records, records, NOT_AN_OBJECT, rejected)
         if self._key is not None:
             keys = records.field(self._key)
-            records = _reject(records, keys.is_valid(), MISSING_KEY, rejected)
+            records = _reject_nulls(records, keys, MISSING_KEY, rejected)
             if pc.any(pc.or_(pc.equal(pc.binary_length(keys), 0), pc.utf8_is_space(keys))).as_py():
                 raise pa.ArrowInvalid("a blank key")
         accepted = len(records)
@@ -178,78 +197,58 @@ class ColumnarSanitizer:
             records = _keep(records, _in_window(records, self._instants, window))
         if row_filter is not None:
             records = _keep(records, _passes(_leaf(records, row_filter.path), row_filter))
-        return Cleaned(self._sanitize(records), rejected, seen, elsewhere=accepted - len(records))
+        return Cleaned(self._sanitize(records, reading.columns), rejected, seen, elsewhere=accepted - len(records))
 
-    def _read(self, pages: Sequence[bytes], filter_path: str | None, *, scan: bool) -> pa.StructArray:
-        text = _lines(pages)
-        table = pj.read_json(
-            pa.BufferReader(text),
-            read_options=pj.ReadOptions(use_threads=False, block_size=text.size),
-            parse_options=self._parse_options(filter_path, scan=scan),
-        )
-        if table["value"].null_count:
-            raise pa.ArrowInvalid("null is no array of records")
-        is_ascii = all(page.isascii() for page in pages)
-        if scan or not is_ascii:
-            # Arrow loses nulls that lead a list whose type it infers, and then counts wrongly; it takes any bytes
-            # for UTF-8.
-            table.validate(full=not is_ascii)
-        chunks = table["value"].chunks  # one, since the block holds all; joining it would copy it
-        return (chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)).flatten()
-
-    def _parse_options(self, filter_path: str | None, *, scan: bool) -> pj.ParseOptions:
+    def _reading(self, filter_path: str | None, *, scan: bool) -> _Reading:
         """Reads what the profile keeps, what only decides whether a record belongs to the unit, and for a scan all."""
-        options = self._options.get((filter_path, scan))
-        if options is None:
-            kept = self._rules.read_fields(self._profile)
-            helpers = helper_fields(self._rules.fields, self._kept, self._instants, filter_path)
-            schema = pa.schema([("value", pa.list_(read_schema((*kept, *helpers))))])
-            others = "infer" if scan else "ignore"
+        reading = self._readings.get((filter_path, scan))
+        if reading is None:
+            fields = [
+                *self._rules.read_fields(self._profile),
+                *helper_fields(self._rules.fields, self._kept, self._instants, filter_path),
+            ]
+            schema = pa.schema([("value", pa.list_(read_schema(fields)))])
+            others = "infer" if scan else "ignore"  # what is inferred stands behind what is declared
             options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior=others)
-            self._options[filter_path, scan] = options
-        return options
+            reading = _Reading(options, self._taken(property_tree(self._rules.fields), property_tree(fields)))
+            self._readings[filter_path, scan] = reading
+        return reading
 
-    def _sanitize(self, records: pa.StructArray) -> pa.Table:
-        leaves: list[tuple[FieldRule, pa.Array]] = []
-        available = _children(records)
-        structures = [self._dissect(node, available.get(node.name), leaves) for node in self._tree.children.values()]
+    def _taken(self, output: Node, read: Node) -> tuple[_Taken | None, ...]:
+        """What becomes of each member of an output struct, of which `read` is what is read."""
+        places = {name: index for index, name in enumerate(read.children)}
+        taken: list[_Taken | None] = []
+        for name, node in output.children.items():
+            if name not in places:
+                taken.append(None)
+            elif node.rule is not None:
+                kept = _Taken(places[name], node.many, node.rule.type, self._group(node.rule))
+                taken.append(kept if node.rule.path in self._kept else None)
+            else:
+                children = self._taken(node, read.children[name])
+                taken.append(_Taken(places[name], node.many, children=children) if any(children) else None)
+        return tuple(taken)
+
+    def _group(self, rule: FieldRule) -> tuple[str, bool]:
+        """The rewriting a leaf shares with others: its treatment, or the parsing its type needs."""
+        is_parsed = rule.type in INSTANT_TYPES or rule.type == "date"
+        return rule.type if is_parsed else rule.treatment(self._profile), rule.path in self._unique
+
+    def _sanitize(self, records: pa.StructArray, columns: Sequence[_Taken | None]) -> pa.Table:
+        leaves: list[tuple[_Taken, pa.Array]] = []
+        structures = _dissect(records, columns, leaves)
         rewritten = self._rewrite(leaves)
-        columns = [
+        assembled = [
             _assemble(structure, column.type, rewritten, len(records))
             for structure, column in zip(structures, self.schema, strict=True)
         ]
-        return pa.Table.from_arrays(columns, schema=self.schema)
+        return pa.Table.from_arrays(assembled, schema=self.schema)
 
-    def _dissect(
-        self, node: Node, array: pa.Array | None, leaves: list[tuple[FieldRule, pa.Array]]
-    ) -> "_Structure | int | None":
-        """Take the leaves below `node` out of `array`; None where this profile keeps nothing there."""
-        if array is None or not self._keeps(node):
-            return None
-        if node.many:
-            items = Node(node.name, rule=node.rule, children=node.children)
-            inner = self._dissect(items, array.values, leaves)
-            return None if inner is None else _Structure(len(array), _nulls(array), array.offsets, [inner])
-        if node.rule is not None:
-            leaves.append((node.rule, array))
-            return len(leaves) - 1
-        available = _children(array)
-        children = [self._dissect(child, available.get(child.name), leaves) for child in node.children.values()]
-        if all(child is None for child in children):
-            return None
-        return _Structure(len(array), _nulls(array), None, children)
-
-    def _keeps(self, node: Node) -> bool:
-        if node.rule is not None:
-            return node.rule.path in self._kept
-        return any(self._keeps(child) for child in node.children.values())
-
-    def _rewrite(self, leaves: Sequence[tuple[FieldRule, pa.Array]]) -> list[pa.Array]:
+    def _rewrite(self, leaves: Sequence[tuple[_Taken, pa.Array]]) -> list[pa.Array]:
         """Every leaf in its output form; leaves that share a treatment are rewritten in one go."""
         groups: dict[tuple[str, bool], list[int]] = {}
-        for index, (rule, _) in enumerate(leaves):
-            unique = rule.path in self._unique
-            groups.setdefault((_group(rule, self._profile), unique), []).append(index)
+        for index, (leaf, _) in enumerate(leaves):
+            groups.setdefault(leaf.group, []).append(index)
         rewritten: list[pa.Array] = [array for _, array in leaves]
         for (treatment, unique), members in groups.items():
             if treatment == KEEP:
@@ -283,6 +282,21 @@ def may_be_deep(page: bytes) -> bool:
     return any(run in strides for run in _DEEP_STRIDES) and any(run in page for run in _DEEP)
 
 
+def _read(pages: Sequence[bytes], options: pj.ParseOptions) -> pa.StructArray:
+    text = _lines(pages)
+    table = pj.read_json(
+        pa.BufferReader(text),
+        read_options=pj.ReadOptions(use_threads=False, block_size=text.size),
+        parse_options=options,
+    )
+    if table["value"].null_count:
+        raise pa.ArrowInvalid("null is no array of records")
+    if not all(page.isascii() for page in pages):
+        table.validate(full=True)  # Arrow takes any bytes for UTF-8
+    chunks = table["value"].chunks  # one, since the block holds all; joining it would copy it
+    return (chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)).flatten()
+
+
 def _lines(pages: Sequence[bytes]) -> pa.Buffer:
     """Each page as the line the reader takes for one row; it would copy a last line that is not ended.
 
@@ -306,16 +320,6 @@ def _refuse_infinite(columns: Sequence[pa.Array]) -> None:
         raise pa.ArrowInvalid("no finite number")
 
 
-def _group(rule: FieldRule, profile: Profile) -> str:
-    """The rewriting a leaf shares with others: its treatment, or the parsing its type needs."""
-    treatment = rule.treatment(profile)
-    if treatment == DROP:
-        raise AssertionError("a dropped leaf is never read")
-    if rule.type in INSTANT_TYPES or rule.type == "date":
-        return rule.type
-    return treatment
-
-
 def _split(pages: Sequence[bytes]) -> list[bytes]:
     try:
         return [record for page in pages for record in split_array(page)]
@@ -323,16 +327,37 @@ def _split(pages: Sequence[bytes]) -> list[bytes]:
         raise UnreadablePage("a page is no JSON array") from None
 
 
-def _children(array: pa.StructArray) -> dict[str, pa.Array]:
-    """Children by name, null where their parent is null (the reader leaves rubbish there)."""
-    names = [field.name for field in array.type]
-    return dict(zip(names, array.flatten(), strict=True))
+def _dissect(
+    array: pa.StructArray, members: Sequence[_Taken | None], leaves: list[tuple[_Taken, pa.Array]]
+) -> list["_Structure | int | None"]:
+    """Take the leaves out of a struct; an empty place where nothing is kept."""
+    # The reader leaves rubbish where a parent is null.
+    found = array.flatten() if array.null_count else None
+    return [
+        None
+        if member is None
+        else _taken_from(array.field(member.index) if found is None else found[member.index], member, leaves)
+        for member in members
+    ]
+
+
+def _taken_from(array: pa.Array, member: _Taken, leaves: list[tuple[_Taken, pa.Array]]) -> "_Structure | int":
+    if member.many:
+        return _Structure(len(array), _nulls(array), array.offsets, [_taken_item(array.values, member, leaves)])
+    return _taken_item(array, member, leaves)
+
+
+def _taken_item(array: pa.Array, member: _Taken, leaves: list[tuple[_Taken, pa.Array]]) -> "_Structure | int":
+    if member.type is None:
+        return _Structure(len(array), _nulls(array), None, _dissect(array, member.children, leaves))
+    leaves.append((member, array))
+    return len(leaves) - 1
 
 
 def _leaf(records: pa.StructArray, path: str) -> pa.Array:
     array: pa.Array = records
     for name in path.split("."):
-        array = _children(array)[name]
+        array = array.flatten()[array.type.get_field_index(name)] if array.null_count else array.field(name)
     return array
 
 
@@ -357,11 +382,12 @@ def _assemble(
     return pa.StructArray.from_arrays(children, fields=list(type_), mask=structure.nulls)
 
 
-def _reject(records: pa.StructArray, accepted: pa.BooleanArray, reason: str, rejected: Counter[str]) -> pa.StructArray:
-    kept = _keep(records, accepted)
-    if len(kept) < len(records):
-        rejected[reason] += len(records) - len(kept)
-    return kept
+def _reject_nulls(records: pa.StructArray, of: pa.Array, reason: str, rejected: Counter[str]) -> pa.StructArray:
+    """The records that have a value in `of`."""
+    if not of.null_count:
+        return records
+    rejected[reason] += of.null_count
+    return records.filter(of.is_valid())
 
 
 def _keep(records: pa.StructArray, mask: pa.BooleanArray) -> pa.StructArray:

@@ -64,6 +64,7 @@ class _Name:
 
     path: str
     is_read: bool = False
+    is_declared: bool = False  # to the reader, since some of it is read
     below: dict[str, "_Name"] = field(default_factory=dict)
 
 
@@ -75,6 +76,7 @@ class _Step:
     path: str
     is_items: bool = False
     always: bool = True  # counted even where there is nothing, so that the name is known
+    is_nested: bool = False  # with a type that was inferred
     below: tuple["_Step", ...] = ()
 
 
@@ -90,7 +92,11 @@ class FieldLedger:
         self._steps: tuple[tuple[pa.StructType, tuple[_Step, ...]], ...] = ()
 
     def scan(self, records: pa.StructArray) -> Seen:
-        """What stays behind of records that were read with all their fields."""
+        """What stays behind of records that were read with all their fields.
+
+        Raises:
+            pa.ArrowInvalid: Arrow has misread what it inferred, and would count wrongly.
+        """
         seen = Seen(Counter(), len(records))
         _count(records, self._steps_for(records.type), seen.counts)
         return seen
@@ -189,6 +195,7 @@ def _insert(names: dict[str, _Name], path: str, *, is_read: bool) -> None:
     for step in parse_path(path):
         spelled += ("." if spelled else "") + step.name + ("[]" if step.many else "")
         name = names.setdefault(step.name, _Name(spelled))
+        name.is_declared |= is_read
         names = name.below
     name.is_read = is_read
 
@@ -196,22 +203,25 @@ def _insert(names: dict[str, _Name], path: str, *, is_read: bool) -> None:
 def _steps(type_: pa.StructType, known: Mapping[str, _Name], prefix: str) -> Iterator[_Step]:
     for index, member in enumerate(type_.fields):
         name = known.get(member.name)
+        is_nested = pa.types.is_nested(member.type) and not (name is not None and name.is_declared)
         if name is None:
-            yield _Step(index, prefix + _shown(member.name))
+            yield _Step(index, prefix + _shown(member.name), is_nested=is_nested)
             continue
         is_items = name.path.endswith("[]") and pa.types.is_list(member.type)
         inner = member.type.value_type if is_items else member.type
         if not name.is_read and name.below and pa.types.is_struct(inner):
             if below := tuple(_steps(inner, name.below, f"{name.path}.")):
-                yield _Step(index, name.path, is_items, below=below)
+                yield _Step(index, name.path, is_items, is_nested=is_nested, below=below)
         elif not name.is_read:
-            yield _Step(index, name.path, is_items, always=not name.below)
+            yield _Step(index, name.path, is_items, is_nested=is_nested, always=not name.below)
 
 
 def _count(records: pa.StructArray, steps: Iterable[_Step], counts: Counter[str]) -> None:
     members = records.flatten() if records.null_count else None  # lays the struct's own nulls over its members
     for step in steps:
         found = records.field(step.index) if members is None else members[step.index]
+        if step.is_nested:
+            found.validate()  # Arrow loses nulls that lead a list whose type it infers
         if step.is_items:
             if not len(found.values):
                 continue

@@ -108,6 +108,26 @@ def test_a_scan_changes_nothing_about_the_rows() -> None:
         assert scanned.seen.records == 2
 
 
+@pytest.mark.parametrize("profile", PROFILES)
+def test_unlisted_fields_may_stand_anywhere(profile: Profile) -> None:
+    """Also before those that are kept, in structures and items too: no value comes into another's column."""
+
+    def surrounded(value: Any) -> Any:
+        if isinstance(value, list):
+            return [surrounded(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        inner = {name: surrounded(inner) for name, inner in reversed(value.items())}
+        return {"aNew": "early", **inner, "zNew": [{"late": 1}]}
+
+    known = {name: value for name, value in MESSAGE.items() if name != "newThing"}
+    plain = clean(known, {"id": "AAMk2", "from": None}, profile=profile)
+    odd = clean(surrounded(known), {"zNew": [], "from": None, "id": "AAMk2"}, profile=profile)
+    assert odd.rows.equals(plain.rows)
+    assert odd.seen.counts["aNew"] == 1
+    assert odd.seen.counts["toRecipients[].emailAddress.zNew"] == 2
+
+
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b"}]")])
 def test_a_field_of_absurd_depth_is_survived(opening: bytes, closing: bytes) -> None:
     """Where inferring its type would overflow the stack, the page is cleaned all the same."""
