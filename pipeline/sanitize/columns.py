@@ -7,6 +7,7 @@ that a dropped or undecided field never becomes a value.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -66,29 +67,44 @@ def property_tree(fields: Iterable[FieldRule]) -> Node:
     return root
 
 
-def leaves(rows: pa.Table, tree: Node) -> list[tuple[FieldRule, list[pa.Array]]]:
-    """The values of every leaf that has any, chunk by chunk, out of lists and structs; null where what holds them is.
+class Leaf(NamedTuple):
+    """The values of a leaf, chunk by chunk, and how many of them are not null."""
+
+    rule: FieldRule
+    chunks: list[pa.Array]
+    filled: int
+
+
+def leaves(rows: pa.Table, tree: Node) -> list[Leaf]:
+    """Every leaf that has values, out of lists and structs; null where what holds them is.
 
     `tree` is of all fields, so that its leaves lie as those of the rows do.
     """
-    found: list[tuple[FieldRule, list[pa.Array]]] = []
+    found: list[Leaf] = []
     _collect([batch.to_struct_array() for batch in rows.to_batches()], tree, found)
     return found
 
 
-def _collect(structs: Sequence[pa.StructArray], node: Node, found: list[tuple[FieldRule, list[pa.Array]]]) -> None:
-    members = [struct.flatten() for struct in structs]  # lays a struct's own nulls over its children
+def _collect(structs: Sequence[pa.StructArray], node: Node, found: list[Leaf]) -> None:
+    members = [_members(struct, len(node.children)) for struct in structs]
     for child, *found_chunks in zip(node.children.values(), *members, strict=False):
         chunks = [chunk.flatten() for chunk in found_chunks if len(chunk.values)] if child.many else found_chunks
+        filled = 0
         for chunk in chunks:
-            if chunk.null_count < len(chunk):
-                break
-        else:
+            filled += len(chunk) - chunk.null_count
+        if not filled:
             continue  # nothing but nulls, as in every column that the profile drops
         if child.rule is not None:
-            found.append((child.rule, chunks))
+            found.append(Leaf(child.rule, chunks, filled))
         else:
             _collect(chunks, child, found)
+
+
+def _members(struct: pa.StructArray, count: int) -> list[pa.Array]:
+    """The first `count` at least, null where the struct is."""
+    if struct.null_count:
+        return list(struct.flatten())  # lays the struct's own nulls over its members
+    return list(map(struct.field, range(count)))
 
 
 def _insert(parent: Node, steps: Sequence[Step], rule: FieldRule) -> None:

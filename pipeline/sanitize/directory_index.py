@@ -75,6 +75,7 @@ class DirectoryIndex:
         self._labels: dict[int, int] = {}  # a label, and the first user who has it
         self._shared_labels: set[int] = set()
         self._domains: set[str] = set()
+        self._ordered_domains: Sequence[str] = ()
 
     def __repr__(self) -> str:
         return f"DirectoryIndex(addresses={len(self._addresses)}, names={len(self._names)})"
@@ -87,7 +88,11 @@ class DirectoryIndex:
     @property
     def domains(self) -> Sequence[str] | None:
         """Lower-case domains of all addresses; None when there are too many to be of use."""
-        return sorted(self._domains) if len(self._domains) <= MAX_TENANT_DOMAINS else None
+        if len(self._domains) > MAX_TENANT_DOMAINS:
+            return None
+        if len(self._ordered_domains) != len(self._domains):  # every unit asks; seldom is there a new one
+            self._ordered_domains = sorted(self._domains)
+        return self._ordered_domains
 
     def learn(self, records: bytes) -> None:
         """Take in a raw page of users; the same page twice changes nothing.

@@ -13,7 +13,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from functools import cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,7 +23,7 @@ from pipeline.sanitize.hints import can_be_anywhere, suspects
 from pipeline.sanitize.pseudonym import is_token
 from pipeline.sanitize.recognizers import holds_address, holds_phone
 from pipeline.sanitize.rules import DROP, DatasetRules, FieldRule, Profile, Search
-from pipeline.sanitize.shape_proofs import is_provable, is_proved
+from pipeline.sanitize.shape_proofs import have_shape, is_provable, is_proved
 from pipeline.sanitize.shapes import Shape, TokenForms, declared_shape
 
 REMEMBERED_TEXTS = 20_000  # found clean; of one column at a time, some MB at most
@@ -32,8 +31,7 @@ OWNER = "_owner"
 TOMBSTONE = "_removed"
 USUAL_FORMS = TokenForms()
 
-_FEW = 512  # different texts that Python has matched before RE2 has compiled its pattern
-_VERY_FEW = 50  # texts that Python has matched before anything is proved of them
+_FEW = 512  # texts that Python has looked at before Arrow has begun, or RE2 has compiled its pattern
 _LOT = 8_192  # texts that are proved together: copies of a whole unit's would fill memory and the processor's caches
 _BEARER = re.compile(r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.|\bbearer\s+[A-Za-z0-9._~+/-]{20,}", re.IGNORECASE)
 
@@ -98,8 +96,8 @@ class EgressGuard:
         if not self._is_laid_out(rows.schema):
             return Verdict(Breach(self._dataset, "*", "columns"), {})
         found = leaves(rows, self._tree)
-        kept = {rule.path: sum(len(chunk) - chunk.null_count for chunk in chunks) for rule, chunks in found}
-        texts = [(rule.path, chunks) for rule, chunks in found if rule.path in self._columns]
+        kept = {leaf.rule.path: leaf.filled for leaf in found}
+        texts = [(leaf.rule.path, leaf.chunks) for leaf in found if leaf.rule.path in self._columns]
         if rows.schema.get_field_index(TOMBSTONE) >= 0 and rows[TOMBSTONE].null_count < len(rows):
             texts.append((TOMBSTONE, rows[TOMBSTONE].chunks))
         return Verdict(self._breach(texts, owner), kept)
@@ -112,16 +110,16 @@ class EgressGuard:
         return schema in self._schemas or _names(schema) in map(_names, self._schemas)
 
     def _breach(self, texts: Sequence[tuple[str, list[pa.Array]]], owner: str | None) -> Breach | None:
-        if owner is not None and (self._owner is None or not _compiled(self._owner.pattern).fullmatch(owner)):
+        if owner is not None and (self._owner is None or not have_shape([owner], self._owner)):
             return Breach(self._dataset, OWNER, "owner" if self._owner is None else self._owner.name)
-        closed: dict[Shape, list[tuple[str, list[pa.Array]]]] = {}
+        closed: dict[tuple[str, str], tuple[Shape, list[tuple[str, list[pa.Array]]]]] = {}  # a shape is slow to hash
         for path, chunks in texts:
             column = self._columns.get(path, _TOMBSTONES)
-            if column.shape is not None:
-                closed.setdefault(column.shape, []).append((path, chunks))
+            if (shape := column.shape) is not None:
+                closed.setdefault((shape.name, shape.pattern), (shape, []))[1].append((path, chunks))
             elif (found := self._search(column, chunks)) is not None:
                 return Breach(self._dataset, path, found)
-        for shape, columns in closed.items():
+        for shape, columns in closed.values():
             broken = _first_without(shape, columns)
             if broken is not None:
                 return Breach(self._dataset, broken, shape.name)
@@ -172,11 +170,6 @@ def _column(rule: FieldRule, profile: Profile, forms: TokenForms) -> _Column:
     return _Column(rule.path, shape, frozenset(search for search in every if search not in rule.exempt))
 
 
-@cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern)
-
-
 def _names(fields: Iterable[pa.Field]) -> list[tuple[str, object]]:
     """The names of columns with those of what lies in them, in their order."""
     return [(field.name, _names(_members(field.type))) for field in fields]
@@ -198,12 +191,13 @@ def _first_without(shape: Shape, columns: Sequence[tuple[str, list[pa.Array]]]) 
 
 def _have_shape(chunks: Sequence[pa.Array], shape: Shape) -> bool:
     """Whether every value is null, empty, or matches in full."""
-    if is_provable(shape) and sum(map(len, chunks)) > _VERY_FEW and all(is_proved(lot, shape) for lot in _lots(chunks)):
+    if sum(map(len, chunks)) <= _FEW:
+        return have_shape([text for chunk in chunks for text in chunk.to_pylist() if text], shape)
+    if is_provable(shape) and all(is_proved(lot, shape) for lot in _lots(chunks)):
         return True
     texts = pa.chunked_array(chunks).unique()
     if len(texts) <= _FEW:
-        matches = _compiled(shape.pattern).fullmatch
-        return all(not text or matches(text) for text in texts.to_pylist())
+        return have_shape(list(filter(None, texts.to_pylist())), shape)
     matched = pc.match_substring_regex(texts, rf"\A(?:{shape.pattern})?\z")  # compiled anew for every array
     return pc.all(matched).as_py() is not False
 

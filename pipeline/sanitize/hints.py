@@ -15,7 +15,8 @@ from pipeline.sanitize.text_bytes import JoinedTexts
 _FEW_DOMAINS = 8  # of the tenant; when there are more, every `@` is a hint
 _PHONE_RUN = b"0" * 7  # a phone number has that many characters
 _PHONE_BYTES = b"+0123456789 ()./-" + bytes(range(128, 256))  # with all digits and dashes that are not ASCII
-_AS_PHONES = bytes(ord("0") if byte in _PHONE_BYTES else 0 for byte in range(256))
+# Letters in lower case, what a phone number is made of as zeros: one copy of the bytes to look for either.
+_FOLDED = bytes(ord("0") if byte in _PHONE_BYTES else bytes((byte,)).lower()[0] for byte in range(256))
 
 
 def can_be_anywhere(searches: AbstractSet[Search]) -> bool:
@@ -25,29 +26,42 @@ def can_be_anywhere(searches: AbstractSet[Search]) -> bool:
 
 def suspects(texts: pa.Array, searches: AbstractSet[Search], *, domains: Sequence[str] | None) -> list[str]:
     """The texts with a hint of what is searched for, each once; `domains` are the tenant's, None for any."""
-    texts = texts.drop_null()
     joined = JoinedTexts(texts)
     found = set(_suspects(joined, searches, domains))
-    return list(dict.fromkeys(texts.take(pa.array(sorted(found), pa.int64())).to_pylist())) if found else []
+    if not found:
+        return []
+    texts = texts.take(pa.array(sorted(found), pa.int64())).drop_null()  # whose bytes may be there all the same
+    return list(dict.fromkeys(texts.to_pylist()))
 
 
 def _suspects(joined: JoinedTexts, searches: AbstractSet[Search], domains: Sequence[str] | None) -> Iterator[int]:
-    lower = joined.data.lower()
-    for hint in _hints(searches, domains):
-        yield from joined.holding(hint, within=lower)
-    if not searches.isdisjoint({"phone", "directory"}):
-        yield from joined.holding(_PHONE_RUN, within=lower.translate(_AS_PHONES))
+    for mark in _marks(searches, domains):
+        yield from joined.holding(mark, within=joined.data)
+    folded = joined.data.translate(_FOLDED)
+    for word in _words(searches, domains):
+        yield from joined.holding(word.translate(_FOLDED), within=folded)
 
 
-def _hints(searches: AbstractSet[Search], domains: Sequence[str] | None) -> Iterator[bytes]:
-    """In lower case."""
-    if "bearer" in searches:
-        yield from (b"eyj", b"bearer")
+def _marks(searches: AbstractSet[Search], domains: Sequence[str] | None) -> Iterator[bytes]:
+    """Hints that are no letters."""
     if "phone" in searches:
         yield b"://"  # a link is taken out of a text before its digits are looked at
     if not searches.isdisjoint({"address", "directory"}):
         yield b"%40"
-        if "address" in searches or domains is None or len(domains) > _FEW_DOMAINS:
+        if not _tells_domains(searches, domains):
             yield b"@"
-        else:
-            yield from (b"@" + domain.encode() for domain in domains)
+
+
+def _words(searches: AbstractSet[Search], domains: Sequence[str] | None) -> Iterator[bytes]:
+    """Hints in which case does not matter, nor one character of a phone number from another."""
+    if "bearer" in searches:
+        yield from (b"eyj", b"bearer")
+    if not searches.isdisjoint({"phone", "directory"}):
+        yield _PHONE_RUN
+    if "directory" in searches and _tells_domains(searches, domains):
+        yield from (b"@" + domain.encode() for domain in domains or ())
+
+
+def _tells_domains(searches: AbstractSet[Search], domains: Sequence[str] | None) -> bool:
+    """Whether an `@` is a hint before the tenant's domains alone."""
+    return "address" not in searches and domains is not None and len(domains) <= _FEW_DOMAINS

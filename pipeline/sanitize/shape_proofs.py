@@ -6,6 +6,7 @@ takes no longer than to look up whether it was there before, so what repeats is 
 """
 
 import re
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 import pyarrow as pa
@@ -34,6 +35,21 @@ def is_proved(values: pa.Array, shape: Shape) -> bool:
     return len(filled) < len(texts) and _all_have(shape, filled)
 
 
+def have_shape(texts: Sequence[str], shape: Shape) -> bool:
+    """Whether each text has the shape, proved or matched. For few of them Arrow's calls take longer than Python's."""
+    if not texts:
+        return True
+    if shape.token_rest is not None:
+        heads = "".join([text[:_TOKEN] for text in texts]).encode()
+        if _are_heads(heads, len(texts)) and _all_match({text[_TOKEN:].encode() for text in texts}, shape.token_rest):
+            return True
+    elif shape.alphabet:
+        shortest = min(map(len, texts))
+        if shortest >= shape.shortest and not "".join(texts).encode().translate(None, shape.alphabet):
+            return True
+    return all(map(_compiled_text(shape.pattern).fullmatch, set(texts)))
+
+
 def _all_have(shape: Shape, texts: pa.Array) -> bool:
     if shape.token_rest is not None:
         return _are_tokens(texts, shape.token_rest)
@@ -46,21 +62,30 @@ def _all_have(shape: Shape, texts: pa.Array) -> bool:
 def _are_tokens(texts: pa.Array, rest: str) -> bool:
     """Whether each is `t~`, 43 characters of a hash, and what matches `rest`."""
     heads = JoinedTexts(pc.binary_slice(texts, 0, _TOKEN)).data
-    count = len(texts)
+    if not _are_heads(heads, len(texts)):
+        return False
+    return _all_match(pc.binary_replace_slice(texts, 0, _TOKEN, b"").unique().to_pylist(), rest)
+
+
+def _are_heads(heads: bytes, count: int) -> bool:
+    """Whether they are so many of `t~` and 43 characters of a hash; none is longer."""
     return (
         len(heads) == count * _TOKEN  # so none is shorter
         and heads[0::_TOKEN] == b"t" * count
         and heads[1::_TOKEN] == b"~" * count
         and heads.translate(None, _HASH_CHARACTERS) == b"~" * count  # so no other character is in a hash
-        and _all_match(pc.binary_replace_slice(texts, 0, _TOKEN, b""), rest)
     )
 
 
-def _all_match(rests: pa.Array, pattern: str) -> bool:
-    matches = _compiled(pattern).fullmatch
-    return all(matches(rest) for rest in rests.unique().to_pylist())
+def _all_match(texts: Iterable[bytes], pattern: str) -> bool:
+    return all(map(_compiled(pattern).fullmatch, texts))
 
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[bytes]:
     return re.compile(pattern.encode())
+
+
+@cache
+def _compiled_text(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)

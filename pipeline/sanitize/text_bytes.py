@@ -7,7 +7,7 @@ import pyarrow as pa
 
 
 class JoinedTexts:
-    """The UTF-8 of the texts of a column that has no nulls, one behind the other."""
+    """The UTF-8 of the texts of a column, one behind the other; a null is as good as empty, or what it hides."""
 
     def __init__(self, texts: pa.Array) -> None:
         _, offsets, data = texts.buffers()

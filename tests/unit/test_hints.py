@@ -54,6 +54,14 @@ def test_a_text_without_a_hint_is_no_suspect() -> None:
     assert suspects(column, {"directory"}, domains=[f"{n}.example" for n in range(20)]) == [column[1].as_py()]
 
 
+def test_what_a_null_hides_is_no_suspect() -> None:
+    """Where a structure is null, what was read for its members may still be in memory."""
+    shown = pa.array(["anna@contoso.com", "bob@contoso.com"])
+    column = pa.Array.from_buffers(pa.string(), 2, [pa.py_buffer(b"\x02"), *shown.buffers()[1:]])
+    assert column.to_pylist() == [None, "bob@contoso.com"]
+    assert suspects(column, {"address"}, domains=None) == ["bob@contoso.com"]
+
+
 @pytest.mark.parametrize("start", [0, 1, 3])
 def test_texts_are_told_apart_in_their_joined_bytes(start: int) -> None:
     """By index within a slice of a column; what begins in one and ends in the next is the first one's."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.sanitize.pseudonym import Pseudonymizer
 from pipeline.sanitize.rules import Profile, built_in_rules
-from pipeline.sanitize.shape_proofs import is_proved
+from pipeline.sanitize.shape_proofs import have_shape, is_proved
 from pipeline.sanitize.shapes import Shape, TokenForms, declared_shape
 from pipeline.sanitize.token_columns import token_column
 
@@ -27,6 +27,7 @@ def shape_of(path: str, profile: Profile) -> Shape:
 TOKENS = shape_of("from.emailAddress.address", "strict")
 BARE = shape_of("internetMessageId", "strict")
 ITEM_IDS = shape_of("id", "psoxy")
+ENUM = shape_of("importance", "strict")
 HASH = "A" * 43
 
 texts = st.one_of(
@@ -62,6 +63,13 @@ def test_a_proof_is_never_wrong(shape: Shape, values: list[str | None]) -> None:
 def test_what_the_treatments_make_is_proved(shape: Shape, values: list[str | None]) -> None:
     """The usual column costs no pattern."""
     assert is_proved(pa.array(values, pa.string()), shape)
+
+
+@pytest.mark.parametrize("shape", [TOKENS, BARE, ITEM_IDS, ENUM])
+@given(values=st.lists(texts.filter(bool), max_size=4))
+def test_a_few_texts_have_the_shape_that_the_pattern_says(shape: Shape, values: list[str]) -> None:
+    """Neither more nor fewer, whether they are proved or matched."""
+    assert have_shape(values, shape) == all(re.fullmatch(shape.pattern, value) for value in values)
 
 
 def test_a_shape_without_a_proof_is_left_to_its_pattern() -> None:
