@@ -116,6 +116,7 @@ def message(generator: random.Random) -> dict[str, object]:
         number = int(CORRESPONDENTS * generator.random() ** 2)
         return {"emailAddress": {"name": f"Given{number} Family{number}", "address": f"person{number}@contoso.com"}}
 
+    sender = person()
     return {
         "@odata.etag": f'W/"{opaque(40)}"',
         "id": f"AAMkAG{opaque(146)}",
@@ -133,8 +134,8 @@ def message(generator: random.Random) -> dict[str, object]:
         "isRead": True,
         "isDraft": False,
         "inferenceClassification": "focused",
-        "sender": person(),
-        "from": person(),
+        "sender": sender,
+        "from": sender,  # another one only where somebody sends for somebody
         "toRecipients": [person() for _ in range(generator.choice((1, 1, 1, 2, 3, 6)))],
         "ccRecipients": [person() for _ in range(generator.choice((0, 0, 1, 3)))],
         "bccRecipients": [],

@@ -16,6 +16,8 @@ from pipeline.sanitize.shapes import Shape
 from pipeline.sanitize.text_bytes import JoinedTexts
 
 _TOKEN = 45  # characters of `t~` and a hash
+# Bytes that are looked at together: a copy of so many needs no memory from the system, and stays in the caches.
+_PIECE = 1_024 * _TOKEN
 _HASH_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
@@ -41,7 +43,8 @@ def have_shape(texts: Sequence[str], shape: Shape) -> bool:
         return True
     if shape.token_rest is not None:
         heads = "".join([text[:_TOKEN] for text in texts]).encode()
-        if _are_heads(heads, len(texts)) and _all_match({text[_TOKEN:].encode() for text in texts}, shape.token_rest):
+        rests = {text[_TOKEN:].encode() for text in texts}
+        if len(heads) == len(texts) * _TOKEN and _are_heads(heads) and _all_match(rests, shape.token_rest):
             return True
     elif shape.alphabet:
         shortest = min(map(len, texts))
@@ -55,23 +58,25 @@ def _all_have(shape: Shape, texts: pa.Array) -> bool:
         return _are_tokens(texts, shape.token_rest)
     shortest = pc.min(pc.binary_length(texts)).as_py()
     return shortest is None or (
-        shortest >= shape.shortest and not JoinedTexts(texts).data.translate(None, shape.alphabet)
+        shortest >= shape.shortest
+        and not any(piece.translate(None, shape.alphabet) for piece in JoinedTexts(texts).pieces(_PIECE))
     )
 
 
 def _are_tokens(texts: pa.Array, rest: str) -> bool:
     """Whether each is `t~`, 43 characters of a hash, and what matches `rest`."""
-    heads = JoinedTexts(pc.binary_slice(texts, 0, _TOKEN)).data
-    if not _are_heads(heads, len(texts)):
+    heads = JoinedTexts(pc.binary_slice(texts, 0, _TOKEN))
+    # None is longer than a head, so they are so long together only where none is shorter.
+    if heads.size != len(texts) * _TOKEN or not all(map(_are_heads, heads.pieces(_PIECE))):
         return False
     return _all_match(pc.binary_replace_slice(texts, 0, _TOKEN, b"").unique().to_pylist(), rest)
 
 
-def _are_heads(heads: bytes, count: int) -> bool:
-    """Whether they are so many of `t~` and 43 characters of a hash; none is longer."""
+def _are_heads(heads: bytes) -> bool:
+    """Whether each 45 bytes are `t~` and a hash."""
+    count = len(heads) // _TOKEN
     return (
-        len(heads) == count * _TOKEN  # so none is shorter
-        and heads[0::_TOKEN] == b"t" * count
+        heads[0::_TOKEN] == b"t" * count
         and heads[1::_TOKEN] == b"~" * count
         and heads.translate(None, _HASH_CHARACTERS) == b"~" * count  # so no other character is in a hash
     )

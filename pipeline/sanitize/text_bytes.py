@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -15,8 +16,19 @@ class JoinedTexts:
         if len(texts):
             bounds = memoryview(offsets).cast("i")[texts.offset : texts.offset + len(texts) + 1]
         self._bounds = bounds
-        length = bounds[-1] - bounds[0]
-        self.data: bytes = data.slice(bounds[0], length).to_pybytes() if length else b""
+        self.size = bounds[-1] - bounds[0]
+        self._buffer = data.slice(bounds[0], self.size) if self.size else pa.py_buffer(b"")
+
+    @cached_property
+    def data(self) -> bytes:
+        """All of it."""
+        data: bytes = self._buffer.to_pybytes()
+        return data
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """All of it, so many bytes at a time."""
+        for start in range(0, self.size, size):
+            yield self._buffer.slice(start, min(size, self.size - start)).to_pybytes()
 
     def holding(self, sought: bytes, *, within: bytes) -> Iterator[int]:
         """The texts in which `sought` begins, by their index; `within` is the data, byte for byte mapped to others."""
