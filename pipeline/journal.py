@@ -45,7 +45,7 @@ from pipeline.lease import Lease
 from pipeline.model import RunKind
 from pipeline.ports import Destination, PartSummary, StateStore, Upload, Versioned
 
-PARTS_READ_AT_ONCE = 8  # each with its outcome: as many calls as a bucket has threads
+CALLS_AT_ONCE = 8  # parts are read with their outcome: as many calls as a bucket has threads
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -331,8 +331,8 @@ class Journal:
 
     async def close(self) -> None:
         """Forget the open run. The slot is cleared last, so that an interrupted close is continued."""
-        for key in await self._state.keys(f"{self._root}/"):
-            await self._state.delete(key)
+        for batch in _batches(await self._state.keys(f"{self._root}/")):
+            await asyncio.gather(*map(self._state.delete, batch))
         slot, version = await _read_slot(self._state, self.record.kind)
         if slot.open is not None and slot.open.run_id == self.record.run_id:
             closed = _Slot(open=None, last=self.record.run_id)
@@ -429,5 +429,5 @@ def _hollow(entry: Entry, fence: _Fence) -> Entry:
 
 
 def _batches(keys: Sequence[str]) -> Iterator[Sequence[str]]:
-    for first in range(0, len(keys), PARTS_READ_AT_ONCE):
-        yield keys[first : first + PARTS_READ_AT_ONCE]
+    for first in range(0, len(keys), CALLS_AT_ONCE):
+        yield keys[first : first + CALLS_AT_ONCE]

@@ -21,7 +21,7 @@ from pipeline.errors import (
 )
 from pipeline.exits import Exit, exit_of_outcomes
 from pipeline.history import summarise
-from pipeline.journal import PARTS_READ_AT_ONCE
+from pipeline.journal import CALLS_AT_ONCE
 from pipeline.lease import hold
 from pipeline.manifest import Manifest, decode_manifest
 from pipeline.model import RunKind
@@ -337,4 +337,25 @@ async def test_the_parts_of_an_interrupted_run_are_read_several_at_a_time() -> N
     (outcome,) = await export(harness.equip(hook=watch), RUN)
     assert outcome.manifest is not None
     assert outcome.manifest.datasets["mail_messages"].rows == 30
-    assert most == 2 * PARTS_READ_AT_ONCE
+    assert most == 2 * CALLS_AT_ONCE
+
+
+async def test_what_is_kept_of_an_open_run_is_removed_several_keys_at_a_time() -> None:
+    """A night leaves thousands of keys behind; the slot that names the run is cleared when all of them are gone."""
+    harness = Harness(SmallTenant.with_mail(users=6, messages=5), part_size_bytes=1)
+    at_once, most = 0, 0
+    left_when_cleared: list[str] = []
+
+    async def watch(step: Step) -> None:
+        nonlocal at_once, most
+        if step.action == "delete" and "/journal/" in step.key:
+            at_once += 1 if step.when == "before" else -1
+            most = max(most, at_once)
+            await asyncio.sleep(0)
+        if most and step.key == "open/run.json" and step.when == "before" and step.action == "replace":
+            left_when_cleared.extend(key for key in harness.state_bucket.objects if key.startswith("open/run/"))
+
+    await export(harness.equip(hook=watch), RUN)
+    assert most == CALLS_AT_ONCE
+    assert not left_when_cleared
+    assert not [key for key in harness.state_bucket.objects if key.startswith("open/run/")]
