@@ -244,7 +244,7 @@ class Storage(Group):
     sse_s3: Flag = False
     """Ask S3 to encrypt with its own keys (SSE-S3), whatever the bucket's own setting; not with `kms_key`."""
     proxy: Endpoint | None = None
-    """An HTTP proxy for the object store."""
+    """An HTTP proxy for the object store, and for the tokens that Google issues for it."""
     requester_pays: Flag = False
     """Agree to be billed for requests."""
     single_writer: Flag = False

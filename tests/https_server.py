@@ -1,10 +1,11 @@
 """A small HTTPS or HTTP server in a thread, for code that blocks: MSAL, requests, metadata services."""
 
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -86,3 +87,44 @@ def served(answer: Callable[[Asked], Told], *, folder: Path, tls: bool = True) -
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def tunnelling(upstream: Served) -> Iterator[tuple[str, list[str]]]:
+    """A proxy by its URL, and the hosts that tunnels were asked for; whatever the host, `upstream` is at the end."""
+    asked: list[str] = []
+    port = urlsplit(upstream.url).port
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            asked.append(self.path)
+            with socket.create_connection(("127.0.0.1", port)) as far:
+                self.send_response(200)
+                self.end_headers()
+                back = threading.Thread(target=_carry, args=(far, self.connection))
+                back.start()
+                _carry(self.connection, far)
+                back.join()
+            self.close_connection = True
+
+        def log_message(self, *args: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _carry(source: socket.socket, target: socket.socket) -> None:
+    """Bytes from one end to the other, until there are no more."""
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)

@@ -1,15 +1,18 @@
 """How the buckets are reached: through the proxy of the settings, in their region, with what credentials are around."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from config.locations import Location
 from config.model import Storage
 from pipeline.errors import StoreRefused
 from sinks.stores.registry import open_state
-from tests.https_server import Asked, Told, served
+from tests.https_server import Asked, Told, served, tunnelling
 
 WEB_IDENTITY = """<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
 <AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>ASIAPOD</AccessKeyId>
@@ -50,6 +53,31 @@ async def test_the_proxy_of_the_settings_is_used(scheme: str, tmp_path: Path, mo
         await read_something(scheme, storage)
         assert proxy.asked
         assert {asked.headers["host"] for asked in proxy.asked} == {"bucket.example.test"}
+
+
+async def test_googles_tokens_come_through_the_proxy_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the bucket is reached through a proxy only, so is whoever issues tokens for it."""
+
+    def answer(asked: Asked) -> Told:
+        if asked.path == "/token":
+            return Told(body={"access_token": "of-the-account", "expires_in": 3600, "token_type": "Bearer"})
+        return denied(asked)
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    account = {
+        "type": "service_account",
+        "client_email": "export@project.iam.example.test",
+        "token_uri": "https://localhost:1/token",
+        "private_key": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+    }
+    (tmp_path / "account.json").write_text(json.dumps(account))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "account.json"))
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    with served(answer, folder=tmp_path) as cloud, tunnelling(cloud) as (proxy, tunnels):
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(cloud.ca_file))
+        await read_something("gs", Storage(endpoint_url="https://localhost:2", proxy=proxy))
+    assert tunnels == ["localhost:1", "localhost:2"]
+    assert cloud.asked[-1].headers["authorization"] == "Bearer of-the-account"
 
 
 @pytest.mark.usefixtures("keys")

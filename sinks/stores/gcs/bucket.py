@@ -9,8 +9,9 @@ https://cloud.google.com/docs/authentication/application-default-credentials (bo
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import google.auth
@@ -18,7 +19,7 @@ import requests
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
 from google.auth.credentials import AnonymousCredentials
-from google.auth.transport.requests import AuthorizedSession
+from google.auth.transport.requests import AuthorizedSession, Request
 from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
@@ -34,6 +35,7 @@ THREADS = 16
 TIMEOUT_S = (10.0, 60.0)  # to connect, and between two pieces of an answer
 RETRY_FOR_S = 90.0  # of one call that may be repeated
 CALL_DEADLINE_S = 300.0
+TOKEN_RETRIES = 3  # of a connection that fails; as many as google-auth's own sessions make
 RETRY = DEFAULT_RETRY.with_timeout(RETRY_FOR_S)
 
 ENDPOINT = "https://storage.googleapis.com"
@@ -177,10 +179,11 @@ def is_named(blob: storage.Blob, identity: str) -> bool:
 
 def connect(settings: Storage, *, credentials: Any, project: str) -> tuple[Any, storage.Client]:
     """A session that reaches the store as the settings say, for as many threads as a bucket has, and a client on it."""
-    session = _Session(credentials)
+    session = _Session(credentials, auth_request=_token_request(settings))
     session.mount("https://", HTTPAdapter(pool_maxsize=THREADS))
     session.mount("http://", HTTPAdapter(pool_maxsize=THREADS))
-    session.proxy = settings.proxy
+    if settings.proxy is not None:
+        session.proxies_first = {"http": settings.proxy, "https": settings.proxy}
     client = storage.Client(
         project=project,
         credentials=credentials,
@@ -190,20 +193,38 @@ def connect(settings: Storage, *, credentials: Any, project: str) -> tuple[Any, 
     return session, client
 
 
-_Authorized: Any = AuthorizedSession  # google-auth declares types for some of what it has
+class _Proxied:
+    """A session with proxies of its own, by scheme, which requests would let the environment's overrule."""
 
-
-class _Session(_Authorized):  # type: ignore[misc] # see above
-    """Has a proxy of its own, which requests would let the environment's overrule."""
-
-    proxy: str | None = None
+    proxies_first: Mapping[str, str] = MappingProxyType({})
 
     def merge_environment_settings(self, url: str, proxies: Any, stream: Any, verify: Any, cert: Any) -> dict[str, Any]:
         """What `requests` calls for each request."""
-        merged: dict[str, Any] = super().merge_environment_settings(url, proxies, stream, verify, cert)
-        if self.proxy is not None:
-            merged["proxies"] = {"http": self.proxy, "https": self.proxy}
+        merging: Any = super()
+        merged: dict[str, Any] = merging.merge_environment_settings(url, proxies, stream, verify, cert)
+        merged["proxies"] = {**merged["proxies"], **self.proxies_first}
         return merged
+
+
+_Authorized: Any = AuthorizedSession  # google-auth declares types for some of what it has
+
+
+class _Session(_Proxied, _Authorized):  # type: ignore[misc] # see above
+    """Talks to the store."""
+
+
+class _TokenSession(_Proxied, requests.Session):  # type: ignore[misc] # `requests` spells what is merged more narrowly
+    """Talks to whoever issues tokens."""
+
+
+def _token_request(settings: Storage) -> Any:
+    """How tokens are asked for: through the same proxy, but for what has no TLS: the machine's own metadata."""
+    session = _TokenSession()
+    session.mount("https://", HTTPAdapter(max_retries=TOKEN_RETRIES))
+    if settings.proxy is not None:
+        session.proxies_first = {"https": settings.proxy}
+    request: Any = Request
+    return request(session)
 
 
 def _credentials(settings: Storage) -> tuple[Any, str]:
