@@ -48,6 +48,7 @@ from pipeline.ports import Blocking
 from pipeline.progress import Progress
 from pipeline.run import Request, export
 from pipeline.telemetry import configure_logging
+from pipeline.watermarks import by_principal
 
 DAY = timedelta(days=1)
 # For a page of a thousand users Graph takes longer. Without it, what is free after a page would not be given back when
@@ -174,7 +175,9 @@ async def _leave_watermarks(equipment: Equipment, scene: Scene) -> None:
     windowed = [
         source for source in equipment.sources.values() if source.windowed and source.principals is PrincipalKind.USER
     ]
-    keys = sorted((source.dataset, equipment.pseudonym(user)) for user in users for source in windowed)
+    keys = sorted(
+        ((source.dataset, equipment.pseudonym(user)) for user in users for source in windowed), key=by_principal
+    )
     await equipment.watermarks.advance(dict.fromkeys(keys, NOW - DAY))
 
 

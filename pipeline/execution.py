@@ -163,14 +163,14 @@ class Execution:
 
     async def _decide(self) -> None:
         """Write down how the run ends."""
-        known = await self._equipment.watermarks.load()
         manifest = self._manifest()
         advances: Iterable[tuple[Key, datetime]] = ()
         owed = b""
         if self._record.kind is RunKind.RUN:
             given_up = await self._given_up(manifest)
             bounds = self._bounds()
-            done = FinishedWindows(partial(finished_units, self._journal, self._assembler), given_up=given_up)
+            done = FinishedWindows(finished_units(self._journal, self._assembler), given_up=given_up)
+            known = await self._equipment.watermarks.load()
             advances = next_watermarks(done, known, bounds)
             owed = await self._owed(manifest, done, known, bounds)
         await self._record_seal(manifest, advances, owed=owed, attempt=self._chronicle.attempt())

@@ -1,6 +1,8 @@
 """How far a run has read whose data, when it is about to be sealed."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,6 +11,10 @@ from pipeline.errors import FailReason
 from pipeline.manifest import LeftOut
 from pipeline.model import Principal, Window, covered_until
 from pipeline.watermarks import Key
+
+FIRST_LETTERS = 3  # of a pseudonym, which begins with "t~": 64 heaps
+
+WindowsByDataset = Mapping[str, Sequence[Window]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,35 +34,67 @@ class Bounds:
 
 
 class FinishedWindows:
-    """The windows that were read, of everybody of whom any was."""
+    """The windows that were read, of everybody of whom any was: 55 bytes for a principal, however many datasets."""
 
-    def __init__(self, done: Callable[[], Iterable[tuple[str, DoneUnit]]], *, given_up: Collection[Key] = ()) -> None:
-        """`done` gives all finished units.
+    def __init__(self, done: Iterable[tuple[str, DoneUnit]], *, given_up: Collection[Key] = ()) -> None:
+        """`done` gives all finished units, in any order.
 
         A window of which something may be missing is not finished, so the next run reads it again, unless its
         principal's dataset is `given_up`.
         """
-        self._done = done
-        self._given_up = given_up
-        self._latest: tuple[str, dict[str, tuple[Window, ...]]] = ("", {})
+        self._texts = bytearray()  # of the principals, in order
+        self._ends = array("I", [0])  # where the text of each ends
+        self._windows = array("I")  # of each, as a place among the sets: nearly all have the same
+        self._sets: list[WindowsByDataset] = []
+        self._take(done, given_up)
 
-    def of(self, dataset: str) -> Mapping[str, Sequence[Window]]:
-        """By principal. Those of one dataset are kept until another one is asked for: all together are many."""
-        if self._latest[0] != dataset:
-            self._latest = ("", {})
-            self._latest = (dataset, self._gathered(dataset))
-        return self._latest[1]
+    def __iter__(self) -> Iterator[tuple[str, WindowsByDataset]]:
+        """Principals and their windows, both in order."""
+        for place, windows in enumerate(self._windows):
+            yield self._principal(place).decode(), self._sets[windows]
 
-    def _gathered(self, dataset: str) -> dict[str, tuple[Window, ...]]:
-        windows: dict[str, tuple[Window, ...]] = {}
-        alike: dict[tuple[Window, ...], tuple[Window, ...]] = {}  # nearly all principals have the same
-        for of, unit in self._done():
-            if of == dataset and unit.window is not None:
-                finished = windows.get(unit.principal, ())
-                if not unit.unexplained or (dataset, unit.principal) in self._given_up:
-                    finished = (*finished, unit.window)
-                windows[unit.principal] = alike.setdefault(finished, finished)
-        return windows
+    def of(self, dataset: str, principal: str) -> Sequence[Window]:
+        """Those of one principal's dataset; none where none is finished."""
+        wanted = principal.encode()
+        place = bisect_left(range(len(self._windows)), wanted, key=self._principal)
+        if place == len(self._windows) or self._principal(place) != wanted:
+            return ()
+        return self._sets[self._windows[place]].get(dataset, ())
+
+    def _take(self, done: Iterable[tuple[str, DoneUnit]], given_up: Collection[Key]) -> None:
+        """Sort in two steps, so that the units of a few principals exist at a time: by first letters, then whole."""
+        kinds: dict[tuple[str, datetime, datetime, bool], int] = {}  # of units: nearly all are alike
+        heaps: dict[str, bytearray] = {}
+        for dataset, unit in done:
+            if unit.start is not None and unit.end is not None:
+                is_finished = not unit.unexplained or (dataset, unit.principal) in given_up
+                kind = kinds.setdefault((dataset, unit.start, unit.end, is_finished), len(kinds))
+                heap = heaps.setdefault(unit.principal[:FIRST_LETTERS], bytearray())
+                heap += f"{unit.principal} {kind}\n".encode()
+        sets: dict[tuple[int, ...], int] = {}
+        for letters in sorted(heaps):
+            found: dict[str, list[int]] = {}
+            for line in heaps.pop(letters).decode().split("\n")[:-1]:
+                principal, _, number = line.rpartition(" ")
+                found.setdefault(principal, []).append(int(number))
+            for principal in sorted(found):
+                self._texts += principal.encode()
+                self._ends.append(len(self._texts))
+                self._windows.append(sets.setdefault(tuple(sorted(found[principal])), len(sets)))
+        known = list(kinds)
+        self._sets = [_by_dataset(known[number] for number in numbers) for numbers in sets]
+
+    def _principal(self, place: int) -> bytes:
+        return bytes(self._texts[self._ends[place] : self._ends[place + 1]])
+
+
+def _by_dataset(units: Iterable[tuple[str, datetime, datetime, bool]]) -> WindowsByDataset:
+    """A dataset of which no window is finished is there too: something was read."""
+    windows: dict[str, tuple[Window, ...]] = {}
+    for dataset, start, end, is_finished in sorted(units):
+        finished = (Window(start, end),) if is_finished else ()
+        windows[dataset] = windows.get(dataset, ()) + finished
+    return windows
 
 
 class RunReach:
@@ -81,7 +119,7 @@ class RunReach:
     def unread_from(self, dataset: str, principal: Principal, *, since: datetime | None = None) -> datetime | None:
         pseudonym = self._pseudonym(principal)
         begin = self._bounds.due(dataset, self._known.get((dataset, pseudonym))) if since is None else since
-        reached = covered_until(begin, self._done.of(dataset).get(pseudonym, ()))
+        reached = covered_until(begin, self._done.of(dataset, pseudonym))
         return reached if reached < self._bounds.ends[dataset] else None
 
     def end_of(self, dataset: str) -> datetime:

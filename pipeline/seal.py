@@ -172,16 +172,17 @@ def next_watermarks(
 ) -> Iterator[tuple[Key, datetime]]:
     """How far principals' datasets are exported now: as far as their finished windows reach without a gap.
 
-    Those that move, in the order of their keys. Without a watermark a principal's windows begin at the dataset's
+    Those that move, ordered `by_principal`. Without a watermark a principal's windows begin at the dataset's
     origin, and so do those of the next run if the oldest is not finished; otherwise they begin an overlap before the
     watermark. What lies beyond the end of a dataset (planned events) is read again anyway, and moves no watermark.
     """
-    for dataset in sorted(bounds.ends):
-        windows = done.of(dataset)
-        for principal in sorted(windows):
+    for principal, windows in done:
+        for dataset, finished in windows.items():
+            if dataset not in bounds.ends:
+                continue
             before = known.get((dataset, principal))
-            begun = min([bounds.due(dataset, before), *(window.start for window in windows[principal])])
-            reached = min(covered_until(begun, windows[principal]), bounds.ends[dataset])
+            begun = min([bounds.due(dataset, before), *(window.start for window in finished)])
+            reached = min(covered_until(begun, finished), bounds.ends[dataset])
             if before is None or reached > before:
                 yield (dataset, principal), reached
 

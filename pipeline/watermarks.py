@@ -20,15 +20,21 @@ Key = tuple[str, str]
 """Dataset and the principal's pseudonym."""
 
 
+def by_principal(key: Key) -> tuple[str, str]:
+    """The order of watermarks: all of one principal, then those of the next, so that each is named once."""
+    dataset, principal = key
+    return principal, dataset
+
+
 class Vault(Protocol):
     """Encrypts what the state must not show: who was exported how far, which chats exist."""
 
     def seal(self, rows: Iterable[tuple[Key, datetime]]) -> bytes:
-        """Each key once, in their order. Raises: ValueError, when they come otherwise."""
+        """Each key once, ordered `by_principal`. Raises: ValueError, when they come otherwise."""
         ...
 
     def open(self, data: bytes) -> Mapping[Key, datetime]:
-        """In the order of the keys. Raises: ConfigurationError, when sealed under another salt, or damaged."""
+        """Ordered `by_principal`. Raises: ConfigurationError, when sealed under another salt, or damaged."""
         ...
 
     def seal_blob(self, data: bytes) -> bytes: ...
@@ -48,11 +54,11 @@ class Watermarks:
         self._key = f"watermarks/{salt_fingerprint}"
 
     async def load(self) -> Mapping[Key, datetime]:
-        """All of them, in the order of their keys."""
+        """All of them, ordered `by_principal`."""
         return self._open(await self._state.read(self._key))
 
     async def advance(self, moves: Mapping[Key, datetime]) -> None:
-        """Move watermarks forward, never back. Doing it twice is the same as once. `moves` are ordered by key.
+        """Move watermarks forward, never back. Doing it twice is the same as once. `moves` are ordered `by_principal`.
 
         Raises:
             StoreUnavailable: the swap lost again and again.
@@ -74,6 +80,7 @@ class Watermarks:
 
 def _latest(known: Mapping[Key, datetime], moves: Mapping[Key, datetime]) -> Iterator[tuple[Key, datetime]]:
     """The later one of each key, in order; one after the other, since there are many."""
-    for _, same in groupby(merge(known.items(), moves.items()), key=itemgetter(0)):
+    both = merge(known.items(), moves.items(), key=lambda item: (by_principal(item[0]), item[1]))
+    for _, same in groupby(both, key=itemgetter(0)):
         *_, latest = same
         yield latest

@@ -1,23 +1,22 @@
 """What the state keeps about principals, sealed: a reader of the bucket learns nothing from it.
 
-Watermarks are columns (dataset, principal, watermark) in Parquet, because a hundred thousand principals are
-read at the start of every run. The bytes are encrypted with AES-256-GCM under a key derived from the salt by
-HKDF-SHA256, so there is no second secret to keep, and state of another salt, whose pseudonyms mean nothing
-here, does not open.
+Watermarks are columns (principal, dataset, watermark) in Parquet, because a hundred thousand principals are
+read at the start of every run; they are written and read a few thousand rows at a time. The bytes are encrypted
+with AES-256-GCM under a key derived from the salt by HKDF-SHA256, so there is no second secret to keep, and state
+of another salt, whose pseudonyms mean nothing here, does not open.
 
 Layout: one version byte, twelve bytes of nonce, ciphertext with its tag. The version byte and what the bytes
 are for are authenticated too.
 """
 
 import os
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
-from typing import Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -25,20 +24,19 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from pipeline.errors import ConfigurationError
-from pipeline.watermarks import Key
+from pipeline.watermarks import Key, by_principal
 
-_VERSION = b"\x01"
 _KEY_BYTES = 32
 _NONCE_BYTES = 12  # random: safe for 2^32 seals under one key
 _INFO = b"m365-export state encryption v1"
 _SNAPSHOT = b"snapshot"
 _BLOB = b"blob"
+# The version that is written, then older ones that are read too. Watermarks of version 1 are ordered by dataset.
+_VERSIONS = {_SNAPSHOT: (b"\x02", b"\x01"), _BLOB: (b"\x01",)}
 
-_SCHEMA = pa.schema([("dataset", pa.string()), ("principal", pa.string()), ("watermark", pa.timestamp("us", tz="UTC"))])
-# A principal has a row per dataset; the default of 1 MiB gives up on their dictionary after 20,000 of them.
-_DICTIONARY_BYTES = 256 * 1024 * 1024
+_SCHEMA = pa.schema([("principal", pa.string()), ("dataset", pa.string()), ("watermark", pa.timestamp("us", tz="UTC"))])
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ROWS_AT_ONCE = 8_192  # that exist as objects
+_ROWS_AT_ONCE = 8_192  # of a row group, and that exist as objects
 
 
 def derive_key(salt: bytes) -> bytes:
@@ -50,12 +48,13 @@ def seal_snapshot(rows: Iterable[tuple[Key, datetime]], key: bytes) -> bytes:
     """Watermarks by (dataset, pseudonym of the principal), encrypted.
 
     Raises:
-        ValueError: keys are not in order, or one came twice.
+        ValueError: they are not ordered `by_principal`, or one came twice.
     """
-    table = pa.Table.from_batches(_batches(rows), schema=_SCHEMA)
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", dictionary_pagesize_limit=_DICTIONARY_BYTES)
-    return _seal(sink.getvalue().to_pybytes(), key, _SNAPSHOT)
+    with pq.ParquetWriter(sink, _SCHEMA, compression="zstd") as writer:
+        for batch in _batches(rows):
+            writer.write_batch(batch)
+    return _seal(memoryview(sink.getvalue()).cast("B"), key, _SNAPSHOT)
 
 
 def open_snapshot(data: bytes, key: bytes) -> Mapping[Key, datetime]:
@@ -64,9 +63,11 @@ def open_snapshot(data: bytes, key: bytes) -> Mapping[Key, datetime]:
     Raises:
         ConfigurationError: sealed under another salt, damaged, or written by a newer version.
     """
-    content = pa.BufferReader(_open(data, key, _SNAPSHOT))
-    file = pq.ParquetFile(content, read_dictionary=["dataset", "principal"])
-    return _Snapshot(file.read(use_threads=False))  # several would take a third more memory
+    file = pq.ParquetFile(pa.BufferReader(_open(data, key, _SNAPSHOT)))
+    if file.schema_arrow.names != _SCHEMA.names:  # version 1
+        ordered = file.read(_SCHEMA.names).sort_by([("principal", "ascending"), ("dataset", "ascending")])
+        return _Snapshot(ordered.to_batches(max_chunksize=_ROWS_AT_ONCE))
+    return _Snapshot(file.iter_batches(batch_size=_ROWS_AT_ONCE, use_threads=False))
 
 
 def seal_blob(data: bytes, key: bytes) -> bytes:
@@ -107,41 +108,67 @@ class StateVault:
 
 
 class _Snapshot(Mapping[Key, datetime]):
-    """Watermarks as columns, ordered by key: 75 bytes for a principal of two datasets. A dictionary would take 350."""
+    """Watermarks in arrays: 75 bytes for a principal of two datasets. A dictionary would take 350."""
 
-    def __init__(self, table: pa.Table) -> None:
-        self._rows: dict[str, range] = {}
-        first = 0
-        for each in pc.value_counts(table["dataset"]).to_pylist():  # in the order in which they come
-            self._rows[each["values"]] = range(first, first + each["counts"])
-            first += each["counts"]
-        principals = table["principal"].unify_dictionaries().combine_chunks()
-        self._places = _numbers(principals.indices, "i")
-        _, offsets, texts = principals.dictionary.buffers()
-        self._offsets = memoryview(offsets or b"").cast("i")
-        self._texts = memoryview(texts or b"")
-        self._instants = _numbers(table["watermark"].combine_chunks(), "q")
+    def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
+        self._texts = bytearray()  # of the principals, in order
+        self._ends = array("I", [0])  # where the text of each ends
+        self._rows = array("I")  # where the rows of each begin
+        self._datasets = array("B")  # by row, as a place among the names
+        self._instants = array("q")  # by row, in microseconds
+        self._names: list[str] = []
         self._made: dict[int, datetime] = {}  # nearly all watermarks are the end of some run
+        self._latest = 0  # the place that was found last: who asks goes through them in order
+        self._take(batches)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._instants)
 
     def __iter__(self) -> Iterator[Key]:
-        for dataset, rows in self._rows.items():
-            for row in rows:
-                yield dataset, self._principal(row).decode()
+        for place in range(len(self._ends) - 1):
+            principal = self._principal(place).decode()
+            for row in range(self._rows[place], self._rows[place + 1]):
+                yield self._names[self._datasets[row]], principal
 
     def __getitem__(self, key: Key) -> datetime:
         dataset, principal = key
-        rows, wanted = self._rows.get(dataset, range(0)), principal.encode()
-        place = bisect_left(rows, wanted, key=self._principal)
-        if place == len(rows) or self._principal(rows[place]) != wanted:
-            raise KeyError(key)
-        return self._instant(rows[place])
+        place = self._place(principal.encode())
+        if place is not None:
+            for row in range(self._rows[place], self._rows[place + 1]):
+                if self._names[self._datasets[row]] == dataset:
+                    return self._instant(row)
+        raise KeyError(key)
 
-    def _principal(self, row: int) -> bytes:
-        place = self._places[row]
-        return bytes(self._texts[self._offsets[place] : self._offsets[place + 1]])
+    def _take(self, batches: Iterable[pa.RecordBatch]) -> None:
+        codes: dict[str, int] = {}
+        last = None
+        for batch in batches:
+            principals, datasets = batch["principal"].to_pylist(), batch["dataset"].to_pylist()
+            for row, principal in enumerate(principals, start=len(self._instants)):
+                if principal != last:
+                    self._texts += principal.encode()
+                    self._ends.append(len(self._texts))
+                    self._rows.append(row)
+                    last = principal
+            self._datasets.extend(codes.setdefault(each, len(codes)) for each in datasets)
+            self._instants.extend(batch["watermark"].cast(pa.int64()).to_pylist())
+        self._rows.append(len(self._instants))
+        self._names = list(codes)
+
+    def _place(self, principal: bytes) -> int | None:
+        count = len(self._ends) - 1
+        for place in (self._latest, self._latest + 1):
+            if place < count and self._principal(place) == principal:
+                self._latest = place
+                return place
+        place = bisect_left(range(count), principal, key=self._principal)
+        if place == count or self._principal(place) != principal:
+            return None
+        self._latest = place
+        return place
+
+    def _principal(self, place: int) -> bytes:
+        return bytes(self._texts[self._ends[place] : self._ends[place + 1]])
 
     def _instant(self, row: int) -> datetime:
         microseconds = self._instants[row]
@@ -154,39 +181,31 @@ class _Snapshot(Mapping[Key, datetime]):
 def _batches(rows: Iterable[tuple[Key, datetime]]) -> Iterator[pa.RecordBatch]:
     waiting, last = iter(rows), ("", "")
     while few := list(islice(waiting, _ROWS_AT_ONCE)):
-        keys = [key for key, _ in few]
-        if any(key <= before for before, key in pairwise([last, *keys])):
-            raise ValueError("watermarks come in the order of their keys, each once")
-        last = keys[-1]
-        datasets, principals = zip(*keys, strict=True)
-        yield pa.RecordBatch.from_arrays(
-            [
-                pa.array(datasets, pa.string()),
-                pa.array(principals, pa.string()),
-                pa.array([at for _, at in few], _SCHEMA.field("watermark").type),
-            ],
-            schema=_SCHEMA,
+        places = [by_principal(key) for key, _ in few]
+        if any(place <= before for before, place in pairwise([last, *places])):
+            raise ValueError("watermarks come in the order of their principals, each once")
+        last = places[-1]
+        principals, datasets = zip(*places, strict=True)
+        instants = [at for _, at in few]
+        columns = [principals, datasets, instants]
+        yield pa.record_batch(
+            [pa.array(each, field.type) for each, field in zip(columns, _SCHEMA, strict=True)], _SCHEMA
         )
 
 
-def _numbers(array: pa.Array, kind: Literal["i", "q"]) -> memoryview:
-    """The numbers of a column without nulls."""
-    if not len(array):
-        return memoryview(b"").cast(kind)
-    return memoryview(array.buffers()[1]).cast(kind)[array.offset : array.offset + len(array)]
-
-
-def _seal(content: bytes, key: bytes, purpose: bytes) -> bytes:
+def _seal(content: bytes | memoryview, key: bytes, purpose: bytes) -> bytes:
     nonce = os.urandom(_NONCE_BYTES)
-    return _VERSION + nonce + AESGCM(key).encrypt(nonce, content, _VERSION + purpose)
+    version, *_ = _VERSIONS[purpose]
+    return version + nonce + AESGCM(key).encrypt(nonce, content, version + purpose)
 
 
 def _open(data: bytes, key: bytes, purpose: bytes) -> bytes:
-    version, nonce, sealed = data[:1], data[1 : 1 + _NONCE_BYTES], data[1 + _NONCE_BYTES :]
-    if version != _VERSION:
+    whole = memoryview(data)  # of which slices are no copies
+    version, nonce, sealed = data[:1], data[1 : 1 + _NONCE_BYTES], whole[1 + _NONCE_BYTES :]
+    if version not in _VERSIONS[purpose]:
         raise ConfigurationError("state: an object is empty, damaged, or written by a newer version of m365-export")
     try:
-        return AESGCM(key).decrypt(nonce, sealed, _VERSION + purpose)
+        return AESGCM(key).decrypt(nonce, sealed, version + purpose)
     except (InvalidTag, ValueError):  # ValueError: too short to hold nonce and tag
         raise ConfigurationError(
             "state: an object does not open with this salt; it was sealed under another privacy.salt "

@@ -65,7 +65,7 @@ def reach(
 ) -> RunReach:
     """A run up to `end`, in which users were read from some instant on."""
     return RunReach(
-        done=FinishedWindows(lambda: [(DATASET, DoneUnit(user, start, end, 0)) for user, start in done.items()]),
+        done=FinishedWindows([(DATASET, DoneUnit(user, start, end, 0)) for user, start in done.items()]),
         known={(DATASET, user): known for user in "abc"},
         bounds=Bounds(origins={DATASET: FIRST - 30 * DAY}, overlaps={DATASET: timedelta(0)}, ends={DATASET: end}),
         failed=failed or [],
@@ -175,7 +175,7 @@ def test_a_failing_calendar_is_owed_until_it_and_the_reports_are_read() -> None:
     def behind(end: datetime, known: datetime, *failed: LeftOut) -> RunReach:
         bounds = Bounds(origins={EVENTS: FIRST}, overlaps={EVENTS: DAY}, ends={EVENTS: end, REPORTS: end})
         marks = {(EVENTS, user): known for user in "ab"}
-        done = FinishedWindows(lambda: [(EVENTS, DoneUnit("b", known - DAY, end, 0))])
+        done = FinishedWindows([(EVENTS, DoneUnit("b", known - DAY, end, 0))])
         return RunReach(done=done, known=marks, bounds=bounds, failed=failed, pseudonym=lambda each: each.id)
 
     assert CalendarDebts().after(users, behind(one, FIRST, report)).to_bytes() is None

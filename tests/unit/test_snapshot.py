@@ -1,17 +1,20 @@
 """What the state keeps of principals opens with the right salt only."""
 
 import hashlib
+import io
 import time
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigurationError
-from pipeline.watermarks import Vault
+from pipeline.watermarks import Vault, by_principal
 from sinks.snapshot import StateVault, derive_key, open_blob, open_snapshot, seal_blob, seal_snapshot
 
 KEY = derive_key(b"a salt of the operator's")
@@ -81,7 +84,7 @@ def test_key_derivation_is_fixed() -> None:
 def test_state_of_a_large_organisation_opens_quickly() -> None:
     """A hundred thousand principals with four datasets are no burden on the start of a run."""
     principals = ["t~" + hashlib.sha256(b"%d" % n).hexdigest()[:43] for n in range(100_000)]
-    rows = {(dataset, principal): AT for dataset in "abcd" for principal in sorted(principals)}
+    rows = {(dataset, principal): AT for principal in sorted(principals) for dataset in "abcd"}
     sealed = seal_snapshot(rows.items(), KEY)
     started = time.process_time()
 
@@ -95,7 +98,7 @@ def test_state_of_a_large_organisation_opens_quickly() -> None:
 def test_what_the_state_knows_of_a_large_organisation_takes_little_memory() -> None:
     """It is there for as long as a run makes its units: 80 bytes for a principal of two datasets."""
     principals = sorted("t~" + hashlib.sha256(b"%d" % n).hexdigest()[:43] for n in range(20_000))
-    sealed = seal_snapshot((((dataset, principal), AT) for dataset in "ab" for principal in principals), KEY)
+    sealed = seal_snapshot((((dataset, principal), AT) for principal in principals for dataset in "ab"), KEY)
     before = pa.total_allocated_bytes()
     tracemalloc.start()
 
@@ -110,12 +113,44 @@ def test_what_the_state_knows_of_a_large_organisation_takes_little_memory() -> N
 @given(st.dictionaries(st.tuples(st.sampled_from(["a", "b"]), st.text(max_size=3)), st.sampled_from([AT, AT + DAY])))
 def test_every_key_is_found_and_no_other(rows: dict[tuple[str, str], datetime]) -> None:
     """Whatever the texts are: they are looked up in their order."""
-    rows = dict(sorted(rows.items()))
+    rows = {key: rows[key] for key in sorted(rows, key=by_principal)}
     opened = open_snapshot(seal_snapshot(rows.items(), KEY), KEY)
 
     assert {key: opened.get(key) for key in rows} == rows
+    assert list(opened.items()) == list(rows.items())
     assert opened.get(("a", "not there")) is None
     assert opened.get(("c", "")) is None
+
+
+def test_watermarks_of_the_first_version_open() -> None:
+    """They were ordered by dataset, in the columns dataset, principal, watermark."""
+    rows = {(dataset, f"t~{number:05}"): AT + number * DAY for dataset in "ab" for number in range(2)}
+    datasets, principals = zip(*rows, strict=True)
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"dataset": datasets, "principal": principals, "watermark": [*rows.values()]}), sink)
+    sealed = b"\x01" + bytes(12) + AESGCM(KEY).encrypt(bytes(12), sink.getvalue(), b"\x01snapshot")
+
+    opened = open_snapshot(sealed, KEY)
+
+    assert opened == rows
+    assert list(opened) == sorted(rows, key=by_principal)
+
+
+def test_watermarks_are_written_and_read_a_few_at_a_time() -> None:
+    """However many there are, little more is held than what is sealed and what is opened."""
+    keys = [(dataset, f"t~{number:043}") for number in range(100_000) for dataset in "ab"]
+    usual = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(usual)
+    pa.set_memory_pool(pool)
+    try:
+        opened = open_snapshot(seal_snapshot(((key, AT) for key in keys), KEY), KEY)
+    finally:
+        pa.set_memory_pool(usual)
+
+    assert len(opened) == len(keys)
+    most = pool.max_memory()
+    assert most is not None
+    assert most < 8 << 20
 
 
 @pytest.mark.parametrize("keys", [["t~b", "t~a"], ["t~a", "t~a"]])
