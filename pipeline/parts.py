@@ -6,8 +6,9 @@ off, by a fault or because the run was stopped, is never published.
 """
 
 import asyncio
+import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -141,12 +142,13 @@ class PartAssembler:
             if not part.is_whole:
                 raise StoreUnavailable("an earlier unit broke off while it was written to the same part")
             part.is_whole = False
-            append = partial(part.encoder.append, result.rows, owner=result.owner)
-            ready = await self._encode(part, append, more_bytes=result.rows.nbytes)
-            if ready:
-                await part.upload.write(ready)
-            del ready
-            self._weigh(part)
+            for rows in self._pieces(result.rows):
+                append = partial(part.encoder.append, rows, owner=result.owner)
+                ready = await self._encode(part, append, more_bytes=rows.nbytes)
+                if ready:
+                    await part.upload.write(ready)
+                del ready
+                self._weigh(part)
             part.units.add(result.unit)
             part.rejected.update(result.rejected)
             part.fields.add(result.fields)
@@ -205,6 +207,16 @@ class PartAssembler:
             async with self._lock(dataset):
                 if dataset in self._open and self._memory.parts_are_in_the_way:
                     await self._close(dataset)
+
+    def _pieces(self, rows: Any) -> Iterator[Any]:
+        """The rows of a unit; of one that fills many row groups so few at a time that their bytes are sent between."""
+        pieces = math.ceil(rows.nbytes / self._memory.row_group_bytes)
+        if pieces <= 1:
+            yield rows
+            return
+        at_once = math.ceil(len(rows) / pieces)
+        for first in range(0, len(rows), at_once):
+            yield rows.slice(first, at_once)
 
     def _lock(self, dataset: str) -> asyncio.Lock:
         return self._locks.setdefault(dataset, asyncio.Lock())

@@ -32,6 +32,17 @@ RECORD = RunRecord(
 )
 
 
+class Rows(bytes):
+    """A table of rows of a byte each."""
+
+    @property
+    def nbytes(self) -> int:
+        return len(self)
+
+    def slice(self, first: int, count: int) -> "Rows":
+        return Rows(self[first : first + count])
+
+
 class LineEncoder:
     """A part is its rows, one after another."""
 
@@ -55,7 +66,7 @@ async def at_once(function: Any, *args: Any, **kwargs: Any) -> Any:
 
 def unit(principal: str, rows: bytes) -> UnitResult:
     return UnitResult(
-        dataset="mail_messages", unit=DoneUnit(principal, None, None, len(rows)), owner=None, rows=memoryview(rows)
+        dataset="mail_messages", unit=DoneUnit(principal, None, None, len(rows)), owner=None, rows=Rows(rows)
     )
 
 
@@ -136,6 +147,24 @@ async def test_a_part_that_holds_too_much_is_closed_early() -> None:
         await assembler.add(unit("b", b"y" * 480))
     assert list(destination.bucket.objects.values()) == [b"x" * 40 + b"y" * 480 + b"end"]
     assert memory.used_bytes == 400
+
+
+async def test_a_unit_that_fills_many_row_groups_is_sent_in_pieces() -> None:
+    """What became ready of the users of a large tenant is gone before more of them become ready."""
+    sent: list[int] = []
+
+    async def watch(step: Step) -> None:
+        if step.action == "write" and step.when == "after":
+            sent.append(memory.used_bytes)
+
+    memory = Memory(900)
+    state, destination = MemoryStore(), MemoryStore(hook=watch)
+    async with hold(state, RunKind.RUN, clock=lambda: NOW) as lease:
+        assembler = await assembled(state, destination, Journal(state, RECORD, lease), memory=memory)
+        await assembler.add(unit("a", bytes(range(250)) * 4))
+        await assembler.close_all()
+    assert list(destination.bucket.objects.values()) == [bytes(range(250)) * 4 + b"end"]
+    assert sent[:4] == [250, 500, 750, 1000]
 
 
 async def test_a_part_names_no_more_units_than_a_journal_entry_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:
