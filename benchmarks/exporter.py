@@ -178,7 +178,7 @@ async def _leave_watermarks(equipment: Equipment, scene: Scene) -> None:
     keys = sorted(
         ((source.dataset, equipment.pseudonym(user)) for user in users for source in windowed), key=by_principal
     )
-    await equipment.watermarks.advance(dict.fromkeys(keys, NOW - DAY))
+    await equipment.watermarks.advance(equipment.vault.seal((key, NOW - DAY) for key in keys))
 
 
 @contextmanager

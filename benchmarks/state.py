@@ -47,9 +47,10 @@ def measure(*, quick: bool) -> Answer:
 
 async def _lines(principals: list[str]) -> list[Line]:
     state = MemoryStore(MemoryBucket())
-    watermarks = Watermarks(state, StateVault(derive_key(b"benchmark")), salt_fingerprint="benchmark")
+    vault = StateVault(derive_key(b"benchmark"))
+    watermarks = Watermarks(state, vault, salt_fingerprint="benchmark")
     keys = [(dataset, principal) for principal in principals for dataset in sorted(DATASETS)]
-    await watermarks.advance(dict.fromkeys(keys, NIGHT.start))
+    await watermarks.advance(vault.seal((key, NIGHT.start) for key in keys))
     async with hold(state, kind=RunKind.RUN, clock=lambda: NIGHT.end) as lease:
         record = _record()
         await _write_journal(state, record, principals)
@@ -64,11 +65,14 @@ async def _lines(principals: list[str]) -> list[Line]:
             left = [list(remaining(Window(known[key], NIGHT.end), done.get(key, ()))) for key in keys]
             assert not any(left)
 
+        async def move() -> None:
+            await watermarks.advance(vault.seal((key, NIGHT.end) for key in keys))
+
         return [
             await _line("watermarks: read", watermarks.load),
             await _line("journal: read and settled", lambda: journal.recover(state, lambda _: _none())),
             await _line("windows that are left", plan),
-            await _line("watermarks: moved", lambda: watermarks.advance(dict.fromkeys(keys, NIGHT.end))),
+            await _line("watermarks: moved", move),
         ]
 
 

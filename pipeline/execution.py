@@ -141,7 +141,7 @@ class Execution:
     async def seal_as_it_is(self) -> Manifest:
         """Seal an interrupted run that nobody will continue; its watermarks stay where they were."""
         manifest = self._manifest(abandoned=True)
-        await self._record_seal(manifest, ())
+        await self._record_seal(manifest)
         return await self._finish_seal()
 
     async def _seal(self) -> Manifest:
@@ -164,32 +164,30 @@ class Execution:
     async def _decide(self) -> None:
         """Write down how the run ends."""
         manifest = self._manifest()
-        advances: Iterable[tuple[Key, datetime]] = ()
-        owed = b""
+        moves = owed = b""
         if self._record.kind is RunKind.RUN:
-            given_up = await self._given_up(manifest)
-            bounds = self._bounds()
-            done = FinishedWindows(finished_units(self._journal, self._assembler), given_up=given_up)
-            known = await self._equipment.watermarks.load()
-            advances = next_watermarks(done, known, bounds)
-            owed = await self._owed(manifest, done, known, bounds)
-        await self._record_seal(manifest, advances, owed=owed, attempt=self._chronicle.attempt())
+            moves, owed = await self._moves_and_debts(manifest)
+        await self._record_seal(manifest, moves=moves, owed=owed, attempt=self._chronicle.attempt())
+
+    async def _moves_and_debts(self, manifest: Manifest) -> tuple[bytes, bytes]:
+        """How far watermarks move and what is owed, both encrypted. Of all principals only that is left afterwards."""
+        equipment = self._equipment
+        given_up = await self._given_up(manifest)
+        bounds = self._bounds()
+        done = FinishedWindows(finished_units(self._journal, self._assembler), given_up=given_up)
+        known = await equipment.watermarks.load()
+        owed = await self._owed(manifest, done, known, bounds)
+        return equipment.vault.seal(next_watermarks(done, known, bounds)), owed
 
     async def _record_seal(
-        self,
-        manifest: Manifest,
-        advances: Iterable[tuple[Key, datetime]],
-        *,
-        owed: bytes = b"",
-        attempt: Attempt | None = None,
+        self, manifest: Manifest, *, moves: bytes = b"", owed: bytes = b"", attempt: Attempt | None = None
     ) -> None:
         run_id, journal = self._record.run_id, self._journal
         attempts = [*await earlier_attempts(recall=journal.recall), *([] if attempt is None else [attempt])]
         await record_seal(
             journal,
-            self._equipment.vault,
             manifest,
-            advances,
+            moves=moves,
             fields=self._equipment.fields_file(run_id, field_counts(journal, self._assembler)),
             facts=encode_facts(gather_facts(run_id, attempts, days_of(journal))),
             owed=owed,
@@ -252,7 +250,6 @@ class Execution:
             equipment.state,
             equipment.destination,
             self._lease,
-            vault=equipment.vault,
             watermarks=equipment.watermarks,
             owed=equipment.owed,
         )

@@ -167,7 +167,6 @@ async def _take_up(
             equipment.state,
             equipment.destination,
             lease,
-            vault=equipment.vault,
             watermarks=equipment.watermarks if is_same_salt else None,
             owed=equipment.owed if is_same_salt else None,
         )

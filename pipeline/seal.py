@@ -38,7 +38,7 @@ from pipeline.plan import BEGINNING
 from pipeline.ports import Destination, StateStore
 from pipeline.reach import Bounds, FinishedWindows
 from pipeline.tally import Tally
-from pipeline.watermarks import Key, Vault, Watermarks
+from pipeline.watermarks import Key, Watermarks
 
 
 class _Decision(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ class _Decision(msgspec.Struct, frozen=True):
 
     manifest: bytes  # as it is published, byte for byte; so are the side files
     fields: bytes
-    watermarks: bytes  # how far they move, encrypted
+    watermarks: bytes  # how far they move, encrypted; none where they stay
     facts: bytes = b""  # none where an older version decided
     owed: bytes = b""  # what is owed from now on, encrypted; none where that stays as it was
 
@@ -207,20 +207,19 @@ def days_of(journal: Journal) -> dict[str, Counter[str]]:
 
 async def record_seal(
     journal: Journal,
-    vault: Vault,
     manifest: Manifest,
-    advances: Iterable[tuple[Key, datetime]],
     *,
+    moves: bytes,
     fields: bytes,
     facts: bytes,
     owed: bytes = b"",
 ) -> None:
     """From here on the run is decided: whatever process comes next publishes exactly this.
 
-    `fields` is the side file that says what became of every field, `facts` the one that says what took time; `owed` is
-    a `pipeline.owed.Owed.replacement`.
+    `moves` are the watermarks that move, sealed, empty where none does; `fields` is the side file that says what became
+    of every field, `facts` the one that says what took time; `owed` is a `pipeline.owed.Owed.replacement`.
     """
-    decision = _Decision(encode_manifest(manifest), fields, vault.seal(advances), facts, owed)
+    decision = _Decision(encode_manifest(manifest), fields, moves, facts, owed)
     await journal.decide(msgspec.json.encode(decision))
 
 
@@ -230,7 +229,6 @@ async def finish_seal(
     destination: Destination,
     lease: Lease,
     *,
-    vault: Vault,
     watermarks: Watermarks | None,
     owed: Owed | None,
 ) -> Manifest:
@@ -248,8 +246,8 @@ async def finish_seal(
     lease.check()
     if owed is not None:
         await owed.replace(decision.owed)
-    if watermarks is not None:
-        await watermarks.advance(vault.open(decision.watermarks))
+    if watermarks is not None and decision.watermarks:
+        await watermarks.advance(decision.watermarks)
     await remember_fields(state, manifest.run_id, decision.fields)
     if decision.facts:
         await remember_facts(state, manifest.run_id, decision.facts)

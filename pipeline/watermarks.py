@@ -7,7 +7,7 @@ can see. All of them are one object, replaced by compare-and-swap; its bytes are
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from heapq import merge
-from itertools import groupby
+from itertools import groupby, zip_longest
 from operator import itemgetter
 from typing import Protocol
 
@@ -37,6 +37,10 @@ class Vault(Protocol):
         """Ordered `by_principal`. Raises: ConfigurationError, when sealed under another salt, or damaged."""
         ...
 
+    def rows(self, data: bytes) -> Iterator[tuple[Key, datetime]]:
+        """The same, one after the other. Raises: ConfigurationError, as `open` does."""
+        ...
+
     def seal_blob(self, data: bytes) -> bytes: ...
 
     def open_blob(self, data: bytes) -> bytes:
@@ -55,32 +59,31 @@ class Watermarks:
 
     async def load(self) -> Mapping[Key, datetime]:
         """All of them, ordered `by_principal`."""
-        return self._open(await self._state.read(self._key))
+        found = await self._state.read(self._key)
+        return {} if found is None else self._vault.open(found.data)
 
-    async def advance(self, moves: Mapping[Key, datetime]) -> None:
-        """Move watermarks forward, never back. Doing it twice is the same as once. `moves` are ordered `by_principal`.
+    async def advance(self, moves: bytes) -> None:
+        """Move watermarks forward, never back, to those that were sealed. Doing it twice is the same as once.
 
         Raises:
             StoreUnavailable: the swap lost again and again.
         """
         for _ in range(SWAP_ATTEMPTS):
             found = await self._state.read(self._key)
-            known = self._open(found)
-            if all(key in known and known[key] >= at for key, at in moves.items()):
+            if all(new == old for new, old in zip_longest(self._latest(found, moves), self._rows(found))):
                 return
             version = found.version if found is not None else None
-            latest = self._vault.seal(_latest(known, moves))
+            latest = self._vault.seal(self._latest(found, moves))
             if await self._state.replace(self._key, latest, version=version) is not None:
                 return
         raise StoreUnavailable("the watermarks could not be replaced: somebody else keeps changing them")
 
-    def _open(self, found: Versioned | None) -> Mapping[Key, datetime]:
-        return {} if found is None else self._vault.open(found.data)
+    def _latest(self, found: Versioned | None, moves: bytes) -> Iterator[tuple[Key, datetime]]:
+        """The later one of each key, in order; one after the other, since there are many."""
+        both = merge(self._rows(found), self._vault.rows(moves), key=lambda row: (by_principal(row[0]), row[1]))
+        for _, same in groupby(both, key=itemgetter(0)):
+            *_, latest = same
+            yield latest
 
-
-def _latest(known: Mapping[Key, datetime], moves: Mapping[Key, datetime]) -> Iterator[tuple[Key, datetime]]:
-    """The later one of each key, in order; one after the other, since there are many."""
-    both = merge(known.items(), moves.items(), key=lambda item: (by_principal(item[0]), item[1]))
-    for _, same in groupby(both, key=itemgetter(0)):
-        *_, latest = same
-        yield latest
+    def _rows(self, found: Versioned | None) -> Iterator[tuple[Key, datetime]]:
+        return iter(()) if found is None else self._vault.rows(found.data)

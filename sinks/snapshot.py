@@ -14,7 +14,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -63,11 +63,17 @@ def open_snapshot(data: bytes, key: bytes) -> Mapping[Key, datetime]:
     Raises:
         ConfigurationError: sealed under another salt, damaged, or written by a newer version.
     """
-    file = pq.ParquetFile(pa.BufferReader(_open(data, key, _SNAPSHOT)))
-    if file.schema_arrow.names != _SCHEMA.names:  # version 1
-        ordered = file.read(_SCHEMA.names).sort_by([("principal", "ascending"), ("dataset", "ascending")])
-        return _Snapshot(ordered.to_batches(max_chunksize=_ROWS_AT_ONCE))
-    return _Snapshot(file.iter_batches(batch_size=_ROWS_AT_ONCE, use_threads=False))
+    return _Snapshot(_rows(data, key))
+
+
+def snapshot_rows(data: bytes, key: bytes) -> Iterator[tuple[Key, datetime]]:
+    """The same, one after the other: a few thousand are held at a time.
+
+    Raises:
+        ConfigurationError: as `open_snapshot`.
+    """
+    instants = _Instants()
+    return (((dataset, principal), instants[at]) for principal, dataset, at in _rows(data, key))
 
 
 def seal_blob(data: bytes, key: bytes) -> bytes:
@@ -98,6 +104,10 @@ class StateVault:
         """What `seal` was given."""
         return open_snapshot(data, self._key)
 
+    def rows(self, data: bytes) -> Iterator[tuple[Key, datetime]]:
+        """The same, one after the other."""
+        return snapshot_rows(data, self._key)
+
     def seal_blob(self, data: bytes) -> bytes:
         """Any bytes, encrypted."""
         return seal_blob(data, self._key)
@@ -110,16 +120,16 @@ class StateVault:
 class _Snapshot(Mapping[Key, datetime]):
     """Watermarks in arrays: 75 bytes for a principal of two datasets. A dictionary would take 350."""
 
-    def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
+    def __init__(self, rows: Iterable[tuple[str, str, int]]) -> None:
         self._texts = bytearray()  # of the principals, in order
         self._ends = array("I", [0])  # where the text of each ends
         self._rows = array("I")  # where the rows of each begin
         self._datasets = array("B")  # by row, as a place among the names
         self._instants = array("q")  # by row, in microseconds
         self._names: list[str] = []
-        self._made: dict[int, datetime] = {}  # nearly all watermarks are the end of some run
+        self._made = _Instants()
         self._latest = 0  # the place that was found last: who asks goes through them in order
-        self._take(batches)
+        self._take(rows)
 
     def __len__(self) -> int:
         return len(self._instants)
@@ -136,22 +146,20 @@ class _Snapshot(Mapping[Key, datetime]):
         if place is not None:
             for row in range(self._rows[place], self._rows[place + 1]):
                 if self._names[self._datasets[row]] == dataset:
-                    return self._instant(row)
+                    return self._made[self._instants[row]]
         raise KeyError(key)
 
-    def _take(self, batches: Iterable[pa.RecordBatch]) -> None:
+    def _take(self, rows: Iterable[tuple[str, str, int]]) -> None:
         codes: dict[str, int] = {}
         last = None
-        for batch in batches:
-            principals, datasets = batch["principal"].to_pylist(), batch["dataset"].to_pylist()
-            for row, principal in enumerate(principals, start=len(self._instants)):
-                if principal != last:
-                    self._texts += principal.encode()
-                    self._ends.append(len(self._texts))
-                    self._rows.append(row)
-                    last = principal
-            self._datasets.extend(codes.setdefault(each, len(codes)) for each in datasets)
-            self._instants.extend(batch["watermark"].cast(pa.int64()).to_pylist())
+        for principal, dataset, instant in rows:
+            if principal != last:
+                self._texts += principal.encode()
+                self._ends.append(len(self._texts))
+                self._rows.append(len(self._instants))
+                last = principal
+            self._datasets.append(codes.setdefault(dataset, len(codes)))
+            self._instants.append(instant)
         self._rows.append(len(self._instants))
         self._names = list(codes)
 
@@ -170,12 +178,29 @@ class _Snapshot(Mapping[Key, datetime]):
     def _principal(self, place: int) -> bytes:
         return bytes(self._texts[self._ends[place] : self._ends[place + 1]])
 
-    def _instant(self, row: int) -> datetime:
-        microseconds = self._instants[row]
-        instant = self._made.get(microseconds)
-        if instant is None:
-            instant = self._made[microseconds] = _EPOCH + timedelta(microseconds=microseconds)
-        return instant
+
+class _Instants(dict[int, datetime]):
+    """Instants by their microseconds, each made once: nearly all watermarks are the end of some run."""
+
+    def __missing__(self, microseconds: int) -> datetime:
+        made = self[microseconds] = _EPOCH + timedelta(microseconds=microseconds)
+        return made
+
+
+def _rows(data: bytes, key: bytes) -> Iterator[tuple[str, str, int]]:
+    """Principal, dataset and microseconds of each watermark. Raises: ConfigurationError, at once."""
+    file = pq.ParquetFile(pa.BufferReader(_open(data, key, _SNAPSHOT)))
+    if file.schema_arrow.names == _SCHEMA.names:
+        batches = file.iter_batches(batch_size=_ROWS_AT_ONCE, use_threads=False)
+    else:  # version 1
+        ordered = file.read(_SCHEMA.names).sort_by([("principal", "ascending"), ("dataset", "ascending")])
+        batches = iter(ordered.to_batches(max_chunksize=_ROWS_AT_ONCE))
+    return chain.from_iterable(map(_columns, batches))
+
+
+def _columns(batch: pa.RecordBatch) -> Iterator[tuple[str, str, int]]:
+    principals, datasets, watermarks = batch.columns
+    return zip(principals.to_pylist(), datasets.to_pylist(), watermarks.cast(pa.int64()).to_pylist(), strict=True)
 
 
 def _batches(rows: Iterable[tuple[Key, datetime]]) -> Iterator[pa.RecordBatch]:
