@@ -12,7 +12,7 @@ from pipeline.manifest import LeftOut
 from pipeline.model import Principal, Window, covered_until
 from pipeline.watermarks import Key
 
-FIRST_LETTERS = 3  # of a pseudonym, which begins with "t~": 64 heaps
+FIRST_LETTERS = 3  # of a pseudonym, which begins with "t~": 64 piles
 
 WindowsByDataset = Mapping[str, Sequence[Window]]
 
@@ -64,17 +64,17 @@ class FinishedWindows:
     def _take(self, done: Iterable[tuple[str, DoneUnit]], given_up: Collection[Key]) -> None:
         """Sort in two steps, so that the units of a few principals exist at a time: by first letters, then whole."""
         kinds: dict[tuple[str, datetime, datetime, bool], int] = {}  # of units: nearly all are alike
-        heaps: dict[str, bytearray] = {}
+        piles: dict[str, bytearray] = {}
         for dataset, unit in done:
             if unit.start is not None and unit.end is not None:
                 is_finished = not unit.unexplained or (dataset, unit.principal) in given_up
                 kind = kinds.setdefault((dataset, unit.start, unit.end, is_finished), len(kinds))
-                heap = heaps.setdefault(unit.principal[:FIRST_LETTERS], bytearray())
-                heap += f"{unit.principal} {kind}\n".encode()
+                pile = piles.setdefault(unit.principal[:FIRST_LETTERS], bytearray())
+                pile += f"{unit.principal} {kind}\n".encode()
         sets: dict[tuple[int, ...], int] = {}
-        for letters in sorted(heaps):
+        for letters in sorted(piles):
             found: dict[str, list[int]] = {}
-            for line in heaps.pop(letters).decode().split("\n")[:-1]:
+            for line in piles.pop(letters).decode().split("\n")[:-1]:
                 principal, _, number = line.rpartition(" ")
                 found.setdefault(principal, []).append(int(number))
             for principal in sorted(found):
