@@ -157,7 +157,7 @@ async def test_a_unit_that_fills_many_row_groups_is_sent_in_pieces() -> None:
         if step.action == "write" and step.when == "after":
             sent.append(memory.used_bytes)
 
-    memory = Memory(900)
+    memory = Memory(500)
     state, destination = MemoryStore(), MemoryStore(hook=watch)
     async with hold(state, RunKind.RUN, clock=lambda: NOW) as lease:
         assembler = await assembled(state, destination, Journal(state, RECORD, lease), memory=memory)
