@@ -9,22 +9,31 @@ is of one machine at one time. Ends with an error where a guarded claim does not
 import argparse
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
-from benchmarks import contenders, end_to_end, guard, nightly, page, regression, sanitize, size, state
-from benchmarks.measuring import ROOT
+from benchmarks import contenders, end_to_end, nightly, page, regression, size, state
+from benchmarks.measuring import ROOT, own, started
 from benchmarks.results import Answer, results
 
 RESULTS = ROOT / "benchmarks" / "results.json"
+
+
+def alone(question: str, *, quick: bool) -> Answer:
+    """Answered by `benchmarks.alone`."""
+    with started(own("benchmarks.alone", question, *(["--quick"] if quick else []))) as program:
+        return msgspec.convert(program.told(), Answer)
+
+
 QUESTIONS: Mapping[str, Callable[..., Answer]] = {
     "end_to_end": end_to_end.measure,
     "contenders": contenders.measure,
     "size": size.measure,
     "state": state.measure,
     "nightly": nightly.measure,
-    "sanitize": sanitize.measure,
-    "guard": guard.measure,
+    "sanitize": partial(alone, "sanitize"),
+    "guard": partial(alone, "guard"),
     "regression": regression.measure,
 }
 
@@ -48,10 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _answer(name: str, *, quick: bool) -> Answer:
-    started = time.monotonic()
+    began = time.monotonic()
     print(f"{name} …", end=" ", flush=True)
     answer = QUESTIONS[name](quick=quick)
-    print(f"{time.monotonic() - started:.0f} s", flush=True)
+    print(f"{time.monotonic() - began:.0f} s", flush=True)
     return answer
 
 
