@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from pipeline.completeness import Finding
+from pipeline.field_counts import FieldCounts
 from pipeline.model import Window
 
 PACKED_AT_ONCE = 512  # units
@@ -30,6 +31,15 @@ class DoneUnit(msgspec.Struct, frozen=True, array_like=True):
     @property
     def unexplained(self) -> int:
         return 0 if self.completeness is None else self.completeness.unexplained
+
+
+class RowlessUnits(msgspec.Struct):
+    """Finished units of one dataset that have no rows, so that no part has to name them."""
+
+    dataset: str
+    units: list[DoneUnit]
+    rejected: dict[str, int] = {}
+    fields: FieldCounts = msgspec.field(default_factory=FieldCounts)
 
 
 class DoneUnits:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from pipeline.done import RowlessUnits
 from pipeline.equipment import Equipment
 from pipeline.facts import Attempt, Chronicle, earlier_attempts, encode_facts, gather_facts, keep_attempt
 from pipeline.history import incomplete_in_a_row
@@ -130,6 +131,7 @@ class Execution:
             has_read.set()  # a part that is being published now belongs to the manifest: no cancellation
         await self._assembler.close_all()
         if not complete:
+            await self._note_rowless(self._assembler.release_idle())
             equipment.log.warning(Event.RUN_INTERRUPTED, run_id=self._record.run_id)
             if self._journal.is_open:
                 await keep_attempt(
@@ -261,9 +263,16 @@ class Execution:
                 await asyncio.wait_for(until.wait(), LOOK_EVERY_S)
             await self._equipment.mind_memory()
             await self._assembler.close_aged()
+            await self._note_rowless(self._assembler.release_idle(aged=True))
             if time.monotonic() - told_at >= PROGRESS_EVERY_S:
                 told_at = time.monotonic()
                 self._report.progress()
+
+    async def _note_rowless(self, rowless: Iterable[RowlessUnits]) -> None:
+        """A night of idle mailboxes makes no parts, and is not to be read again because it was interrupted."""
+        for units in rowless:
+            await self._before_publishing()
+            await self._journal.note_rowless(units)
 
     async def _read_everything(self) -> bool:
         """Directory, preparation, units. False when stopped before the end."""

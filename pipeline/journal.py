@@ -23,6 +23,7 @@ Keys of an open run, below `open/<kind>/<run_id>/`:
     journal/<dataset>-<part>.json        a part, its checksum, its units; create-only
     journal/<dataset>-<part>.fence       an empty part is being put in its place
     journal/<dataset>-<part>.outcome     what is visible: the part, or the empty one; create-only
+    rowless/<attempt>-<number>           units without rows that no part has taken along; create-only
     uploads/<attempt>-<number>           an upload that was begun, so that its bytes do not stay if nobody ends it
     uploads/worker-<random>              the same, begun by a worker on behalf of the run
     attempt-<number>                     what an interrupted attempt measured (see `facts`)
@@ -37,7 +38,7 @@ from datetime import datetime
 
 import msgspec
 
-from pipeline.done import DoneUnit, DoneUnits
+from pipeline.done import DoneUnit, DoneUnits, RowlessUnits
 from pipeline.errors import LeaseLost, StoreRefused, StoreUnavailable
 from pipeline.field_counts import FieldCounts
 from pipeline.kept import damaged, understood
@@ -117,6 +118,7 @@ class Journal:
         """`is_open`: an earlier process has written down what the run is."""
         self.record = record
         self.entries: list[Entry] = []  # of all visible parts; their units are packed away, see `done`
+        self.rowless: list[RowlessUnits] = []  # the same of units that no part names
         self._done: dict[str, DoneUnits] = {}
         self._state = state
         self._lease = lease
@@ -126,6 +128,7 @@ class Journal:
         self._attempt = 1  # how many processes have worked at the run, this one included
         self._last_part: dict[str, int] = {}  # by dataset, whether its publication succeeded or not
         self._begun = 0  # uploads of this process
+        self._noted = 0  # lists of units without rows, the same
         self._unended: dict[str, str] = {}  # path of an upload to the key that remembers it
 
     async def begin(self, destination: Destination, path: str) -> Upload:
@@ -170,6 +173,22 @@ class Journal:
         if entry.path in self._unended:
             await self._state.delete(self._unended.pop(entry.path))
 
+    async def note_rowless(self, rowless: RowlessUnits) -> None:
+        """Journal units without rows, where no part came to take them along.
+
+        A process that slept may do so late. Nothing is wrong then but a count: they were read, and so they were again.
+
+        Raises:
+            LeaseLost: another run has taken this one over.
+        """
+        await self.open()
+        self._lease.check()
+        self._noted += 1
+        key = f"{self._root}/rowless/{self._attempt:04d}-{self._noted:05d}"
+        if not await self._state.create(key, msgspec.json.encode(rowless)):
+            raise LeaseLost("another run continues this one")
+        self._note_rowless(rowless)
+
     async def recover(self, destination: Destination, empty: EmptyPart) -> None:
         """Settle every part of the interrupted run; afterwards `entries` holds what is visible."""
         self._lease.check()
@@ -183,6 +202,10 @@ class Journal:
                 if found is not None:
                     entry = understood(key, found.data, Entry)
                     self._note(await self._settle(entry, keys, read, destination, empty))
+        for batch in _batches(await self._state.keys(f"{self._root}/rowless/")):
+            for key, found in (await self._read_all(batch)).items():
+                if found is not None:
+                    self._note_rowless(understood(key, found.data, RowlessUnits))
         await self.give_up_uploads(destination)
 
     async def _read_all(self, keys: Iterable[str]) -> dict[str, Versioned | None]:
@@ -370,6 +393,10 @@ class Journal:
         """A part is visible."""
         self._done.setdefault(entry.dataset, DoneUnits()).extend(entry.units)
         self.entries.append(msgspec.structs.replace(entry, units=()))
+
+    def _note_rowless(self, rowless: RowlessUnits) -> None:
+        self._done.setdefault(rowless.dataset, DoneUnits()).extend(rowless.units)
+        self.rowless.append(msgspec.structs.replace(rowless, units=[]))
 
     @property
     def _decision_key(self) -> str:

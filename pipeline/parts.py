@@ -8,7 +8,7 @@ off, by a fault or because the run was stopped, is never published.
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from pipeline.done import DoneUnit, DoneUnits
+from pipeline.done import DoneUnit, DoneUnits, RowlessUnits
 from pipeline.errors import StoreUnavailable
 from pipeline.field_counts import FieldCounts
 from pipeline.journal import Entry, RunRecord
@@ -77,6 +77,16 @@ class UnitResult:
 
 
 @dataclass(slots=True)
+class IdleUnits:
+    """Finished units of a dataset without rows that nothing has written down yet."""
+
+    since: datetime
+    units: DoneUnits = field(default_factory=DoneUnits)
+    rejected: Counter[str] = field(default_factory=Counter)
+    fields: FieldCounts = field(default_factory=FieldCounts)
+
+
+@dataclass(slots=True)
 class _OpenPart:
     number: int
     path: str
@@ -112,9 +122,7 @@ class PartAssembler:
         published: Callable[[Entry], None] = lambda _entry: None,
     ) -> None:
         """`before_publishing` is awaited when a part is complete and nobody sees it yet; `published` is told of it."""
-        self.idle: dict[str, DoneUnits] = {}  # finished units without rows that no part has taken along yet
-        self.idle_rejected: dict[str, Counter[str]] = {}
-        self.idle_fields: dict[str, FieldCounts] = {}
+        self.idle: dict[str, IdleUnits] = {}  # by dataset
         self._ledger = ledger
         self._destination = destination
         self._encoder = encoder
@@ -136,7 +144,7 @@ class PartAssembler:
         """
         async with self._lock(result.dataset):
             if result.unit.rows == 0:
-                self.take_idle(result.dataset, [result.unit], result.rejected, result.fields)
+                self.take_idle(RowlessUnits(result.dataset, [result.unit], dict(result.rejected), result.fields))
                 return
             part = self._open.get(result.dataset) or await self._begin(result.dataset)
             if not part.is_whole:
@@ -158,22 +166,35 @@ class PartAssembler:
         if self._memory.parts_are_in_the_way:
             await self._close_largest()
 
-    def take_idle(
-        self, dataset: str, units: Iterable[DoneUnit], rejected: Mapping[str, int], fields: FieldCounts
-    ) -> None:
-        """Finished units without rows: the next part of the dataset takes them along."""
-        self.idle.setdefault(dataset, DoneUnits()).extend(units)
-        self.idle_rejected.setdefault(dataset, Counter()).update(rejected)
-        self.idle_fields.setdefault(dataset, FieldCounts()).add(fields)
+    def take_idle(self, rowless: RowlessUnits) -> None:
+        """Finished units without rows: the next part of the dataset takes them along, or `release_idle`."""
+        idle = self.idle.get(rowless.dataset)
+        if idle is None:
+            idle = self.idle[rowless.dataset] = IdleUnits(self._clock())
+        idle.units.extend(rowless.units)
+        idle.rejected.update(rowless.rejected)
+        idle.fields.add(rowless.fields)
+
+    def release_idle(self, *, aged: bool = False) -> Iterator[RowlessUnits]:
+        """Units without rows that no part has taken along; `aged`: only where one should have by now."""
+        for dataset in list(self.idle):
+            idle = self.idle.get(dataset)  # a part may take it along while its predecessor is written down
+            if idle is None:
+                continue
+            is_old = self._clock() - idle.since >= self._part_max_age
+            if not aged or is_old or len(idle.units) >= MOST_UNITS:
+                del self.idle[dataset]
+                yield RowlessUnits(dataset, list(idle.units), dict(idle.rejected), idle.fields)
 
     async def publish(self, upload: Upload, entry: Entry) -> None:
         """Publish a sealed part, and let it take along the units without rows."""
-        dataset = entry.dataset
-        rejected, fields = Counter(entry.rejected), entry.fields
-        rejected.update(self.idle_rejected.pop(dataset, {}))
-        fields.add(self.idle_fields.pop(dataset, FieldCounts()))
-        units = (*entry.units, *self.idle.pop(dataset, ()))
-        whole = msgspec.structs.replace(entry, units=units, rejected=dict(rejected), fields=fields)
+        idle = self.idle.pop(entry.dataset, None)
+        whole = entry
+        if idle is not None:
+            idle.rejected.update(entry.rejected)
+            idle.fields.add(entry.fields)
+            units = (*entry.units, *idle.units)
+            whole = msgspec.structs.replace(entry, units=units, rejected=dict(idle.rejected), fields=idle.fields)
         await self._before_publishing()
         await self._ledger.publish(upload, whole)
         self._published(whole)

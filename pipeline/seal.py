@@ -93,8 +93,8 @@ def build_manifest(
 def finished_units(journal: Journal, assembler: PartAssembler | None) -> Iterator[tuple[str, DoneUnit]]:
     """Every finished unit with its dataset, those that no part has taken along included."""
     yield from journal.done()
-    for dataset, units in assembler.idle.items() if assembler is not None else ():
-        for unit in units:
+    for dataset, idle in assembler.idle.items() if assembler is not None else ():
+        for unit in idle.units:
             yield dataset, unit
 
 
@@ -144,8 +144,9 @@ def _line(dataset: str, journal: Journal, assembler: PartAssembler | None, tally
     entries = [entry for entry in journal.entries if entry.dataset == dataset]
     rejected: dict[str, int] = {}
     counted = [entry.rejected for entry in entries]
-    if assembler is not None:
-        counted.append(dict(assembler.idle_rejected.get(dataset, {})))
+    counted += [noted.rejected for noted in journal.rowless if noted.dataset == dataset]
+    if assembler is not None and dataset in assembler.idle:
+        counted.append(dict(assembler.idle[dataset].rejected))
     for reasons in counted:
         for reason, count in reasons.items():
             rejected[reason] = rejected.get(reason, 0) + count
@@ -192,8 +193,10 @@ def field_counts(journal: Journal, assembler: PartAssembler) -> dict[str, FieldC
     counts: dict[str, list[FieldCounts]] = {}
     for entry in journal.entries:
         counts.setdefault(entry.dataset, []).append(entry.fields)
-    for dataset, idle in assembler.idle_fields.items():
-        counts.setdefault(dataset, []).append(idle)
+    for noted in journal.rowless:
+        counts.setdefault(noted.dataset, []).append(noted.fields)
+    for dataset, idle in assembler.idle.items():
+        counts.setdefault(dataset, []).append(idle.fields)
     return {dataset: total(each) for dataset, each in counts.items()}
 
 

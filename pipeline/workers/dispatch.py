@@ -64,8 +64,8 @@ class Dispatch:
     async def _accept(self, report: Report, left_out: Sequence[Unit]) -> bool:
         if report.learnt is not None:  # first: what a published unit has taught is never to be lost
             await self._lessons.take_over(report.learnt, self._journal.remember)
-        for dataset, rowless in report.rowless.items():
-            self._assembler.take_idle(dataset, rowless.units, rowless.rejected, rowless.fields)
+        for rowless in report.rowless:
+            self._assembler.take_idle(rowless)
         for part in report.parts:
             upload = await self._journal.take_over(
                 self._equipment.destination, part.entry.path, token=part.token, note=part.note

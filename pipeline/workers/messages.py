@@ -11,10 +11,9 @@ from hashlib import blake2b
 
 import msgspec
 
-from pipeline.done import DoneUnit
+from pipeline.done import DoneUnit, RowlessUnits
 from pipeline.equipment import Identity
 from pipeline.errors import ConfigurationError, ExportError, FailReason, SourceRefused, StoreRefused, StoreUnavailable
-from pipeline.field_counts import FieldCounts
 from pipeline.model import RunKind, Unit
 from pipeline.ports import Fence
 from pipeline.progress import Settled, Usage
@@ -92,20 +91,12 @@ class Failure(msgspec.Struct, tag=True, frozen=True):
     reason: str = ""
 
 
-class RowlessUnits(msgspec.Struct):
-    """Finished units of a dataset that no part has taken along."""
-
-    units: list[DoneUnit]
-    rejected: dict[str, int]
-    fields: FieldCounts
-
-
 class Report(msgspec.Struct, kw_only=True):
     """What became of a task. Not `whole`: the worker was told to stop before its end."""
 
     whole: bool
     parts: list[SealedPart]
-    rowless: dict[str, RowlessUnits]
+    rowless: list[RowlessUnits]
     outcomes: list[UnitOutcome]
     refused: dict[str, Failure]  # datasets of which Microsoft lets us read nothing
     learnt: bytes | None = None  # encrypted, as `Lessons` keeps it

@@ -11,18 +11,17 @@ from typing import Self
 
 from pipeline.equipment import Equipment
 from pipeline.errors import ConfigurationError
-from pipeline.field_counts import FieldCounts
 from pipeline.journal import RunRecord, kept_with, open_run
 from pipeline.lessons import Lessons
 from pipeline.model import Unit
 from pipeline.outcomes import OutcomeReport
-from pipeline.parts import PartAssembler, UnitResult
+from pipeline.parts import UnitResult
 from pipeline.progress import Progress, Settled
 from pipeline.scheduler import Scheduler
 from pipeline.survey import GROUPS, USERS, Survey
 from pipeline.tally import Tally
 from pipeline.unit_work import UnitWork
-from pipeline.workers.messages import Report, RowlessUnits, Task, decode_units, facts_of, require_same
+from pipeline.workers.messages import Report, Task, decode_units, facts_of, require_same
 from pipeline.workers.sealed_parts import WorkerLedger
 from pipeline.workers.unit_log import UnitLog
 
@@ -99,7 +98,7 @@ class Worker:
         return Report(
             whole=whole,
             parts=ledger.sealed,
-            rowless=_rowless(assembler),
+            rowless=list(assembler.release_idle()),
             outcomes=log.outcomes,
             refused=log.refused,
             learnt=self._lessons.gathered(),
@@ -118,17 +117,6 @@ class Worker:
 
     async def _recall(self, name: str) -> bytes | None:
         return await kept_with(self._equipment.state, self._record, name)
-
-
-def _rowless(assembler: PartAssembler) -> dict[str, RowlessUnits]:
-    return {
-        dataset: RowlessUnits(
-            units=list(units),
-            rejected=dict(assembler.idle_rejected.get(dataset, {})),
-            fields=assembler.idle_fields.get(dataset, FieldCounts()),
-        )
-        for dataset, units in assembler.idle.items()
-    }
 
 
 async def _take_nothing(_unit: Unit, _result: UnitResult) -> None:

@@ -3,12 +3,14 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from pipeline import execution
 from pipeline.errors import (
     ConfigurationError,
     FailReason,
@@ -79,6 +81,50 @@ async def test_an_idle_mailbox_is_no_work_for_the_worker_threads() -> None:
     assert outcome.manifest is not None
     assert outcome.manifest.datasets["mail_messages"].units.done >= 30
     assert work["clean"] == 1 + 30, "the users, and the settings of each"
+
+
+@pytest.mark.parametrize("end", ["stopped", "killed"])
+async def test_idle_mailboxes_are_not_read_again_after_an_interruption(
+    end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No part names their units: they are written down when one should have come, and when a run is stopped."""
+    monkeypatch.setattr(execution, "LOOK_EVERY_S", 0.01)
+    users, windows, in_flight = 10, 15, 8
+    harness = Harness(SmallTenant.with_mail(users=users, messages=0), part_size_bytes=1)
+    requests, is_noted, read = harness.tenant.requests, asyncio.Event(), 0
+
+    async def watch(step: Step) -> None:
+        if "/rowless/" in step.key and step.action == "create" and step.when == "after":
+            is_noted.set()
+
+    async def interrupted(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        nonlocal read
+        if requests["mailbox_settings"] == users - 2 and not read:
+            read = requests["mail_messages"] - in_flight
+            if end == "killed":
+                harness.now += limits.part_max_age
+                await is_noted.wait()
+                raise StoreUnavailable("as if it had died")
+            equipment.stop.set()
+        return await equipment.blocking(function, *args, **kwargs)
+
+    equipment = harness.equip(hook=watch)
+    limits = replace(equipment.limits, part_max_age=timedelta(seconds=5))  # the lease lasts longer
+    with suppress(ExceptionGroup):
+        await export(replace(equipment, blocking=interrupted, limits=limits), RUN)
+    assert read > users * windows // 3
+    assert not harness.keys("mail_messages")
+    requests.clear()
+    manifest = await run_once(harness)
+
+    assert requests["mail_messages"] <= users * windows - read
+    assert manifest.datasets["mail_messages"].units.done == users * windows
+    assert manifest.status == "complete"
+    assert not [key for key in harness.state_bucket.objects if key.startswith("open/run/")]
+    requests.clear()
+    harness.now = NOW + timedelta(days=1)
+    await run_once(harness)
+    assert requests["mail_messages"] == users, "their watermarks moved"
 
 
 async def test_the_next_run_exports_only_what_is_new() -> None:
