@@ -186,7 +186,8 @@ def _first_without(shape: Shape, columns: Sequence[tuple[str, list[pa.Array]]]) 
     """The path of the first column with a value that has not the shape. Columns of one shape are matched in one go."""
     if _have_shape([chunk for _, chunks in columns for chunk in chunks], shape):
         return None
-    return next(path for path, chunks in columns if not _have_shape(chunks, shape))
+    broken = (path for path, chunks in columns if not _have_shape(chunks, shape))
+    return next(broken, columns[0][0])  # matched by another engine, since they are few, each alone may have it
 
 
 def _have_shape(chunks: Sequence[pa.Array], shape: Shape) -> bool:

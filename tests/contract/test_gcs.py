@@ -21,16 +21,18 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
         yield stack
 
 
-def once(operation: Operation, fault: Fault, *, times: int = 1) -> Callable[[Operation, str], Fault | None]:
-    """A fault that strikes the first `times` calls of an operation."""
-    left = times
+def once(
+    operation: Operation, fault: Fault, *, after: int = 0, times: int = 1
+) -> Callable[[Operation, str], Fault | None]:
+    """A fault that lets `after` calls of an operation pass and strikes the next `times`."""
+    met = 0
 
     def strike(seen: Operation, name: str) -> Fault | None:
-        nonlocal left
-        if seen != operation or not left or "_probe" in name:
+        nonlocal met
+        if seen != operation or "_probe" in name:
             return None
-        left -= 1
-        return fault
+        met += 1
+        return fault if after < met <= after + times else None
 
     return strike
 
@@ -93,20 +95,22 @@ async def test_destination_needs_no_right_but_to_create(gcs: Server, stack: Asyn
 
 
 @pytest.mark.parametrize("fault", ["fail", "lose", "drop"])
+@pytest.mark.parametrize("chunk", range(3))
 async def test_bytes_are_sent_while_they_grow_and_again_after_a_failure(
-    gcs: Server, stack: AsyncExitStack, fault: Fault
+    gcs: Server, stack: AsyncExitStack, chunk: int, fault: Fault
 ) -> None:
-    """Whole chunks leave at once; what a failed request left behind is found out, not sent twice."""
+    """Whole chunks leave at once; what a failed request left behind is found out, not sent twice, at every chunk."""
     url, front = gcs
     backend = gcs_backend(stack, url, front)
     content = bytes(range(256)) * (2 * CHUNK_BYTES // 256 + 5000)
     upload = await backend.destination().begin(KEY)
-    front.dialect.fault = once("send", fault)
+    front.dialect.fault = once("send", fault, after=chunk)
+    sent_again = 0 if fault in {"lose", "drop"} else 1
 
     await upload.write(content)
-
-    assert front.dialect.seen.count("send") == (2 if fault in {"lose", "drop"} else 3)
+    assert front.dialect.seen.count("send") == 2 + (sent_again if chunk < 2 else 0)
     await upload.seal()
+    assert front.dialect.seen.count("send") == 3 + sent_again
     assert await upload.publish() is True
     assert backend.visible() == {KEY: content}
 
