@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.test_kill import Served, emulator, write_settings
+from pipeline.execution import STOP_GRACE
+from tests.integration.test_kill import Served, emulator, exporter, write_settings
 
 FIVE_FAULTS = """\
 tenant: {id: not-a-guid}
@@ -212,6 +214,53 @@ def test_sigterm_ends_with_5_and_the_next_run_continues(served: Served, tmp_path
     again = call("run", "--config", str(settings), "--until", "2026-03-02", "--log-format", "json", served=served)
     assert again.returncode == 0, again.stderr
     assert '"run_continued"' in again.stderr
+
+
+@pytest.mark.timeout(120)
+def test_a_second_signal_ends_at_once_and_the_next_run_continues(served: Served, tmp_path: Path) -> None:
+    """Mail does not answer, and nobody waits until the grace time is over; nothing is lost by it."""
+    settings = write_settings(served, tmp_path)
+    served.steer("faults", [{"kind": "messages", "effect": "hold"}])
+    try:
+        with exporter(served, settings) as process:
+            wait_for(tmp_path / "log", '"units_planned"', process)
+            process.send_signal(signal.SIGTERM)
+            wait_for(tmp_path / "log", '"stop_requested"', process)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(STOP_GRACE.total_seconds() / 2) == 5
+    finally:
+        served.steer("faults", [])
+        served.steer("release", {})
+    with exporter(served, settings) as process:
+        assert process.wait(100) == 0
+    assert not list(tmp_path.glob("state/open/run/*/*"))
+
+
+@pytest.mark.timeout(120)
+def test_a_deadline_in_the_middle_ends_with_5_and_the_next_run_continues(served: Served, tmp_path: Path) -> None:
+    """What was asked for by then is waited for, for the grace time at most; what is whole is published."""
+    settings = write_settings(served, tmp_path)
+    served.steer("faults", [{"kind": "messages", "effect": "hold"}])
+    try:
+        with exporter(served, settings, "--deadline", "8s") as process:
+            wait_for(tmp_path / "log", '"reason": "deadline"', process)
+            served.steer("faults", [])
+            served.steer("release", {})
+            assert process.wait(60) == 5
+    finally:
+        served.steer("faults", [])
+        served.steer("release", {})
+    assert list(tmp_path.glob("data/*/*/*.parquet"))
+    with exporter(served, settings) as process:
+        assert process.wait(100) == 0
+    assert '"run_continued"' in (tmp_path / "log").read_text()
+
+
+def wait_for(log: Path, text: str, process: subprocess.Popen[bytes]) -> None:
+    """Until the log has it."""
+    while not log.exists() or text not in log.read_text():
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.02)
 
 
 def test_a_deadline_ends_with_5(served: Served, tmp_path: Path) -> None:

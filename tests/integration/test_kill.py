@@ -88,14 +88,14 @@ def write_settings(served: Served, folder: Path) -> Path:
     return file
 
 
-def exporter(served: Served, settings: Path) -> subprocess.Popen[bytes]:
+def exporter(served: Served, settings: Path, *options: str) -> subprocess.Popen[bytes]:
     with (settings.parent / "log").open("ab") as log:
-        return start_exporter(served, settings, log)
+        return start_exporter(served, settings, log, *options)
 
 
-def start_exporter(served: Served, settings: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
+def start_exporter(served: Served, settings: Path, log: IO[bytes], *options: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [*COMMAND, "--config", str(settings), "run", "--until", NOW, "--log-format", "json"],
+        [*COMMAND, "--config", str(settings), "run", "--until", NOW, "--log-format", "json", *options],
         env={
             **os.environ,
             "M365_EXPORT_CLIENT_SECRET": served.about["secret"],
