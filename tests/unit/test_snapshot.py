@@ -4,6 +4,7 @@ import hashlib
 import io
 import time
 import tracemalloc
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigurationError
-from pipeline.watermarks import Vault, by_principal
+from pipeline.watermarks import Key, Vault, by_principal
 from sinks.snapshot import StateVault, derive_key, open_blob, open_snapshot, seal_blob, seal_snapshot
 
 KEY = derive_key(b"a salt of the operator's")
@@ -125,15 +126,18 @@ def test_every_key_is_found_and_no_other(rows: dict[tuple[str, str], datetime]) 
 def test_watermarks_of_the_first_version_open() -> None:
     """They were ordered by dataset, in the columns dataset, principal, watermark."""
     rows = {(dataset, f"t~{number:05}"): AT + number * DAY for dataset in "ab" for number in range(2)}
-    datasets, principals = zip(*rows, strict=True)
-    sink = io.BytesIO()
-    pq.write_table(pa.table({"dataset": datasets, "principal": principals, "watermark": [*rows.values()]}), sink)
-    sealed = b"\x01" + bytes(12) + AESGCM(KEY).encrypt(bytes(12), sink.getvalue(), b"\x01snapshot")
 
-    opened = open_snapshot(sealed, KEY)
+    opened = open_snapshot(sealed_by_the_first_version(rows, KEY), KEY)
 
     assert opened == rows
     assert list(opened) == sorted(rows, key=by_principal)
+
+
+def sealed_by_the_first_version(rows: Mapping[Key, datetime], key: bytes) -> bytes:
+    datasets, principals = zip(*rows, strict=True)
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"dataset": datasets, "principal": principals, "watermark": [*rows.values()]}), sink)
+    return b"\x01" + bytes(12) + AESGCM(key).encrypt(bytes(12), sink.getvalue(), b"\x01snapshot")
 
 
 def test_watermarks_are_written_and_read_a_few_at_a_time() -> None:

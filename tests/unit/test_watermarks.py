@@ -8,8 +8,10 @@ from pipeline.errors import StoreUnavailable
 from pipeline.watermarks import Watermarks
 from sinks.snapshot import StateVault, derive_key
 from sinks.stores.memory import MemoryStore, Step
+from tests.unit.test_snapshot import sealed_by_the_first_version
 
-VAULT = StateVault(derive_key(b"a salt"))
+KEY = derive_key(b"a salt")
+VAULT = StateVault(KEY)
 AT = datetime(2026, 11, 19, tzinfo=UTC)
 DAY = timedelta(days=1)
 MAIL, CHATS = "mail_messages", "teams_chats"
@@ -50,6 +52,23 @@ async def test_what_has_moved_is_not_written_again() -> None:
     await marks.advance(VAULT.seal([((MAIL, "t~a"), AT), ((MAIL, "t~b"), AT)]))
     await marks.advance(VAULT.seal([]))
     assert len(written) == 1
+
+
+async def test_watermarks_of_the_first_version_are_moved_on() -> None:
+    """Those of the state, and those of a run that an older version had decided: both were ordered by dataset."""
+    state = MemoryStore()
+    kept = {(MAIL, "t~b"): AT, (CHATS, "t~a"): AT}
+    await state.create("watermarks/f", sealed_by_the_first_version(kept, KEY))
+    decided = {(MAIL, "t~a"): AT + DAY, (CHATS, "t~a"): AT - DAY}
+
+    await watermarks(state).advance(sealed_by_the_first_version(decided, KEY))
+    await watermarks(state).advance(VAULT.seal([((MAIL, "t~b"), AT + DAY)]))
+
+    assert dict(await watermarks(state).load()) == {
+        (MAIL, "t~a"): AT + DAY,
+        (CHATS, "t~a"): AT,
+        (MAIL, "t~b"): AT + DAY,
+    }
 
 
 async def test_a_swap_that_is_lost_is_tried_again_and_then_given_up() -> None:
