@@ -92,7 +92,7 @@ KEYS: Mapping[str, str] = {
     "failed": "principals' datasets that failed",
     "kind": "`run` or `backfill`",
     "level": "debug, info, warning or error",
-    "loop_lag_ms": "milliseconds the event loop was late at worst",
+    "loop_lag_ms": "milliseconds the event loop was late at worst, until all was read",
     "memory_mib": "limits.memory_mib",
     "needed_mib": "what it would take at least",
     "needs": "application permissions of which one is missing",

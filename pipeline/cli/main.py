@@ -176,8 +176,6 @@ def run(
     Example: m365-export run --engine local:3
 
     Example: m365-export run --until 2026-03-02T00:00:00Z --accept-new-pseudonyms
-
-    Example: m365-export run --engine local:4
     """
     raise typer.Exit(
         export_command.run(
@@ -212,8 +210,6 @@ def backfill(
     Example: m365-export backfill --from 2025-01-01 --to 2026-01-01 --engine dask://scheduler:8786
 
     Example: m365-export backfill --from 2026-01-01 --to 2026-02-01 --accept-new-pseudonyms
-
-    Example: m365-export backfill --from 2026-01-01 --to 2026-02-01 --engine dask://scheduler.example.com:8786
     """
     raise typer.Exit(
         export_command.backfill(
