@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from google.auth import external_account
 
 from config.locations import Location
 from config.model import Storage
 from pipeline.errors import StoreRefused
 from sinks.stores.registry import open_state
+from tests.contract.test_gcs_credentials import metadata
 from tests.https_server import Asked, Told, served, tunnelling
 
 WEB_IDENTITY = """<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
@@ -78,6 +80,57 @@ async def test_googles_tokens_come_through_the_proxy_too(tmp_path: Path, monkeyp
         await read_something("gs", Storage(endpoint_url="https://localhost:2", proxy=proxy))
     assert tunnels == ["localhost:1", "localhost:2"]
     assert cloud.asked[-1].headers["authorization"] == "Bearer of-the-account"
+
+
+async def test_the_project_of_federated_credentials_is_asked_for_through_the_proxy_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK does so when it makes them, with a token that it has to exchange first."""
+
+    def answer(asked: Asked) -> Told:
+        if asked.path == "/token":
+            kind = "urn:ietf:params:oauth:token-type:access_token"
+            token = {"access_token": "federated", "issued_token_type": kind, "expires_in": 3600, "token_type": "Bearer"}
+            return Told(body=token)
+        return Told(body={"projectId": "export"}) if asked.path == "/projects/123456" else denied(asked)
+
+    pool = "//iam.googleapis.com/projects/123456/locations/global/workloadIdentityPools/pool/providers/cluster"
+    (tmp_path / "subject").write_text("of-the-pod")
+    federation = {
+        "type": "external_account",
+        "audience": pool,
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": "https://localhost:1/token",
+        "credential_source": {"file": str(tmp_path / "subject")},
+    }
+    (tmp_path / "federation.json").write_text(json.dumps(federation))
+    monkeypatch.setattr(external_account, "_CLOUD_RESOURCE_MANAGER", "https://localhost:3/projects/")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "federation.json"))
+    monkeypatch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    with served(answer, folder=tmp_path) as cloud, tunnelling(cloud) as (proxy, tunnels):
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(cloud.ca_file))
+        await read_something("gs", Storage(endpoint_url="https://localhost:2", proxy=proxy))
+    assert list(dict.fromkeys(tunnels)) == ["localhost:1", "localhost:3", "localhost:2"]
+    assert cloud.asked[-1].headers["authorization"] == "Bearer federated"
+
+
+async def test_the_metadata_of_the_machine_is_asked_without_a_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proxy of the settings does not know it."""
+    (tmp_path / "metadata").mkdir()
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "none"))
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    with (
+        metadata(iter([3_600]), folder=tmp_path / "metadata", patch=monkeypatch),
+        served(denied, folder=tmp_path) as cloud,
+        tunnelling(cloud) as (proxy, tunnels),
+    ):
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(cloud.ca_file))
+        await read_something("gs", Storage(endpoint_url="https://localhost:2", proxy=proxy))
+    assert tunnels == ["localhost:2"]
+    assert cloud.asked[-1].headers["authorization"] == "Bearer token-0"
 
 
 @pytest.mark.usefixtures("keys")

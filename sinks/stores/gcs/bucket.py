@@ -231,7 +231,9 @@ def _credentials(settings: Storage) -> tuple[Any, str]:
     if settings.endpoint_url is not None and settings.endpoint_url.startswith("http:"):
         anonymous: Any = AnonymousCredentials
         return anonymous(), "none"
-    credentials, project = google.auth.default(scopes=_SCOPES)
+    # Which project federated credentials belong to is asked for, too. Without a proxy the SDK knows best how.
+    request = None if settings.proxy is None else _token_request(settings)
+    credentials, project = google.auth.default(scopes=_SCOPES, request=request)
     if project is None and settings.requester_pays:
         raise StoreRefused("storage.requester_pays needs a project to bill; set GOOGLE_CLOUD_PROJECT")
     return credentials, project or "none"  # without a name the client would look for one again
