@@ -13,7 +13,7 @@ from functools import partial
 
 import msgspec
 
-from benchmarks import contenders, end_to_end, nightly, page, regression, size, state
+from benchmarks import collector, contenders, end_to_end, nightly, page, regression, size, state
 from benchmarks.measuring import ROOT, own, started
 from benchmarks.results import Answer, results
 
@@ -32,6 +32,7 @@ QUESTIONS: Mapping[str, Callable[..., Answer]] = {
     "size": size.measure,
     "state": state.measure,
     "nightly": nightly.measure,
+    "collector": collector.measure,
     "sanitize": partial(alone, "sanitize"),
     "guard": partial(alone, "guard"),
     "regression": regression.measure,

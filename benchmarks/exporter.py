@@ -9,6 +9,7 @@ function on the worker threads, or elsewhere (unpacking, the stores' threads).
 """
 
 import asyncio
+import gc
 import json
 import logging
 import sys
@@ -19,7 +20,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import patch
 
 from pipeline import process
@@ -30,7 +31,7 @@ import msgspec
 import structlog
 
 from benchmarks.answers import Answers, Scene, user_id
-from benchmarks.measuring import Watch
+from benchmarks.measuring import Watch, resident_mib
 from benchmarks.page_server import Site
 from benchmarks.workloads import NOW, WINDOW
 from config.load import load_settings
@@ -55,6 +56,9 @@ DAY = timedelta(days=1)
 # the next ones are there: Arrow's allocator keeps it for 20 ms.
 DIRECTORY_ANSWER_S = 0.05
 SALT = "benchmark-salt-0123456789"
+SAMPLE_EVERY_S = 0.25
+USUAL_THRESHOLDS = (700, 10, 10)  # of Python
+Collector = Literal["ours", "usual", "off"]
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +71,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     in_process: bool = False  # Graph answers in this process; only tokens are asked for over HTTPS
     memory_mib: int = 300
     in_flight: int = 32  # mailboxes
+    collector: Collector = "ours"
 
     @property
     def settings(self) -> dict[str, object]:
@@ -114,6 +119,26 @@ class Shares:
         return watch
 
 
+class Collecting:
+    """CPU time the garbage collector takes, set as the command sets it, as Python does, or not at all."""
+
+    def __init__(self, setting: Collector) -> None:
+        self.seconds = 0.0
+        self._started = 0.0
+        if setting == "usual":
+            gc.unfreeze()
+            gc.set_threshold(*USUAL_THRESHOLDS)
+        elif setting == "off":
+            gc.disable()
+        gc.callbacks.append(self._notice)
+
+    def _notice(self, phase: str, _info: object) -> None:
+        if phase == "start":
+            self._started = time.thread_time()
+        else:
+            self.seconds += time.thread_time() - self._started
+
+
 async def run(job: Job) -> dict[str, Any]:
     """Do the job; what it took."""
     reader, settings = _read_settings(job)
@@ -122,6 +147,7 @@ async def run(job: Job) -> dict[str, Any]:
     answering = _answers_in_process(Answers(job.scene), job.site) if job.in_process else nullcontext()
     log = configure_logging(format_="json", level="error")
     process.loaded()
+    collecting, resident = Collecting(job.collector), list[float]()
     with answering:
         watch, loop_started = Watch(), time.thread_time()
         async with equip(
@@ -135,7 +161,9 @@ async def run(job: Job) -> dict[str, Any]:
         ) as equipment:
             watched = replace(equipment, blocking=shares.watched(equipment.blocking))
             request = Request(kind=kind, since=None if job.is_nightly else WINDOW.start, until=NOW)
+            sampling = asyncio.create_task(_sample(resident))
             (outcome,) = await export(watched, request)
+            sampling.cancel()
         loop = time.thread_time() - loop_started
     figures = watch.figures()
     if outcome.manifest is None or outcome.manifest.failed:
@@ -147,8 +175,17 @@ async def run(job: Job) -> dict[str, Any]:
         "rows": outcome.manifest.datasets[job.scene.content.dataset].rows,
         "requests": sum(progress.usage().requests.values()),
         "units": progress.units_settled,
+        "collector_s": collecting.seconds,
+        "resident_mib": resident,
         "shares": {name: seconds / figures["cpu_s"] for name, seconds in spent.items()},
     }
+
+
+async def _sample(resident: list[float]) -> None:
+    """What the process takes, from time to time."""
+    while True:
+        resident.append(resident_mib())
+        await asyncio.sleep(SAMPLE_EVERY_S)
 
 
 def _now() -> datetime:

@@ -118,7 +118,7 @@ class Execution:
         has_read = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             watch = tasks.create_task(self._lag.watch())
-            ticker = tasks.create_task(self._close_aged_parts(until=has_read))
+            ticker = tasks.create_task(self._housekeep(until=has_read))
             try:
                 complete = await self._until_stopped(self._read_everything())
             except BaseException:
@@ -176,10 +176,11 @@ class Execution:
         equipment = self._equipment
         given_up = await self._given_up(manifest)
         bounds = self._bounds()
-        done = FinishedWindows(finished_units(self._journal, self._assembler), given_up=given_up)
+        units = finished_units(self._journal, self._assembler)
+        done = await equipment.blocking(FinishedWindows, units, given_up=given_up)
         known = await equipment.watermarks.load()
         owed = await self._owed(manifest, done, known, bounds)
-        return equipment.vault.seal(next_watermarks(done, known, bounds)), owed
+        return await equipment.blocking(equipment.vault.seal, next_watermarks(done, known, bounds)), owed
 
     async def _record_seal(
         self, manifest: Manifest, *, moves: bytes = b"", owed: bytes = b"", attempt: Attempt | None = None
@@ -256,7 +257,8 @@ class Execution:
             owed=equipment.owed,
         )
 
-    async def _close_aged_parts(self, *, until: asyncio.Event) -> None:
+    async def _housekeep(self, *, until: asyncio.Event) -> None:
+        """What is due from time to time while units are read."""
         told_at = time.monotonic()
         while not until.is_set():
             with suppress(TimeoutError):

@@ -4,6 +4,7 @@ A watermark moves only after the manifest that covers it is sealed: one ahead of
 can see. All of them are one object, replaced by compare-and-swap; its bytes are encrypted by the `Vault`.
 """
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from heapq import merge
@@ -49,7 +50,10 @@ class Vault(Protocol):
 
 
 class Watermarks:
-    """The watermarks of one salt: under another salt the same person is somebody else, and nothing is known yet."""
+    """The watermarks of one salt: under another salt the same person is somebody else, and nothing is known yet.
+
+    Those of a hundred thousand principals take seconds to open and seal. Threads do it, so that the lease is renewed.
+    """
 
     def __init__(self, state: StateStore, vault: Vault, *, salt_fingerprint: str) -> None:
         self._state = state
@@ -60,7 +64,7 @@ class Watermarks:
     async def load(self) -> Mapping[Key, datetime]:
         """All of them, ordered `by_principal`."""
         found = await self._state.read(self._key)
-        return {} if found is None else self._vault.open(found.data)
+        return {} if found is None else await asyncio.to_thread(self._vault.open, found.data)
 
     async def advance(self, moves: bytes) -> None:
         """Move watermarks forward, never back, to those that were sealed. Doing it twice is the same as once.
@@ -70,13 +74,19 @@ class Watermarks:
         """
         for _ in range(SWAP_ATTEMPTS):
             found = await self._state.read(self._key)
-            if all(new == old for new, old in zip_longest(self._latest(found, moves), self._rows(found))):
+            moved = await asyncio.to_thread(self._moved, found, moves)
+            if moved is None:
                 return
             version = found.version if found is not None else None
-            latest = self._vault.seal(self._latest(found, moves))
-            if await self._state.replace(self._key, latest, version=version) is not None:
+            if await self._state.replace(self._key, moved, version=version) is not None:
                 return
         raise StoreUnavailable("the watermarks could not be replaced: somebody else keeps changing them")
+
+    def _moved(self, found: Versioned | None, moves: bytes) -> bytes | None:
+        """All watermarks after the move, sealed; None where none moves."""
+        if all(new == old for new, old in zip_longest(self._latest(found, moves), self._rows(found))):
+            return None
+        return self._vault.seal(self._latest(found, moves))
 
     def _latest(self, found: Versioned | None, moves: bytes) -> Iterator[tuple[Key, datetime]]:
         """The later one of each key, in order; one after the other, since there are many."""

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks import end_to_end, nightly, page, size
+from benchmarks import collector, end_to_end, nightly, page, size
 from benchmarks.__main__ import main
 from benchmarks.answers import Answers, Scene
 from benchmarks.results import Answer, Claim, Results, line
@@ -37,6 +37,21 @@ def answered(question: str, capsys: pytest.CaptureFixture[str]) -> list[float]:
 
     rows = [line for line in capsys.readouterr().out.splitlines() if re.match(r"\| [\w`]", line)]
     return [float(cell.replace(",", "")) for row in rows for cell in row.strip("| ").split(" | ")[1:]]
+
+
+@pytest.mark.slow
+def test_the_collector_is_measured_in_three_settings() -> None:
+    """Off is off; as Python does, it is so busy that even a small export shows it."""
+    _, usual, off = collector.measure(quick=True).lines
+    heading = "% of it in the collector"
+    assert off[heading] == 0 < usual[heading]
+
+
+def test_memory_that_grows_all_the_time_is_seen() -> None:
+    """The first fifth does not count: caches fill."""
+    assert collector.halves([0, 0, 100, 100, 100, 100, 100, 100, 100, 100]) == (100, 100)
+    earlier, later = collector.halves([float(each) for each in range(100)])
+    assert later > 1.4 * earlier
 
 
 @pytest.mark.slow
