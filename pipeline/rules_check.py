@@ -14,7 +14,7 @@ from pipeline.sanitize.jsonpath import compile_path
 from pipeline.sanitize.operator_rules import effective_rules, lost_keys
 from pipeline.sanitize.rest_rules import Endpoint
 from pipeline.sanitize.rules import DatasetRules, built_in_rules, parse_path
-from pipeline.sanitize.yaml_nodes import read_yaml
+from pipeline.sanitize.yaml_nodes import is_null, read_yaml
 
 # Properties that the built-in rules do not name one by one, because they drop what holds them, or that are of old
 # versions of Graph. https://learn.microsoft.com/graph/api/resources/callrecords-api-overview (checked 2026-11)
@@ -70,6 +70,8 @@ def _warnings(endpoint: Endpoint, node: yaml.Node, datasets: Sequence[DatasetRul
     for rule_set in datasets:
         if lost := lost_keys(effective_rules(rule_set, endpoint, source="")):
             yield line, f"{endpoint.name}: removes {', '.join(lost)}, the key of {rule_set.dataset}; a run would refuse"
+    for where, text in _conditions(node):
+        yield where, f"applyOnlyWhen {text}: asked of each record alone, not of a page with its other records"
     known = _known_names()
     for where, text in _json_paths(node):
         for name in compile_path(text).names:
@@ -100,12 +102,24 @@ def _endpoint_nodes(data: bytes) -> list[yaml.Node]:
 
 def _json_paths(node: yaml.Node) -> Iterator[tuple[int, str]]:
     """Every path of the endpoint's transforms, with its line."""
+    for paths in _members_of_transforms(node, "jsonPaths"):
+        yield from ((item.start_mark.line + 1, str(item.value)) for item in paths.value)
+
+
+def _conditions(node: yaml.Node) -> Iterator[tuple[int, str]]:
+    """Every condition of the endpoint's transforms, with its line."""
+    for condition in _members_of_transforms(node, "applyOnlyWhen"):
+        if str(condition.value).strip():
+            yield condition.start_mark.line + 1, str(condition.value)
+
+
+def _members_of_transforms(node: yaml.Node, name: str) -> Iterator[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            if key.value == "jsonPaths" and isinstance(value, yaml.SequenceNode):
-                yield from ((item.start_mark.line + 1, str(item.value)) for item in value.value)
+            if key.value == name and not is_null(value):
+                yield value
             elif key.value == "transforms":
-                yield from _json_paths(value)
+                yield from _members_of_transforms(value, name)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            yield from _json_paths(item)
+            yield from _members_of_transforms(item, name)

@@ -4,7 +4,8 @@
 
 What is missing, or stands on a value of another type, is no match and no error. A deep scan (`..`) looks at
 the root and at every object and array below it, also inside what it has found. A filter tests each element of
-an array, or an object itself.
+an array, or an object itself. A path that goes on below a scanned index takes every element of an array, and
+below a scanned filter those of an array that itself passes (`!=`), because the library does.
 https://github.com/json-path/JsonPath (checked 2026-11)
 """
 
@@ -12,7 +13,10 @@ import operator
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
+
+from pipeline.sanitize.java_text import number_text
 
 Container = dict[str, object] | list[object]
 
@@ -23,8 +27,8 @@ _QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*+)'|"((?:[^"\\]|\\.)*+)\"""")
 _OPERATOR = re.compile(r"\s*(==|!=|<=|>=|<|>)\s*")
 _LITERAL = re.compile(r"true|false|null|-?\d+(?:\.\d+)?")
 _WORDS: dict[str, object] = {"true": True, "false": False, "null": None}
-_COMPARISONS: dict[str, Callable[[object, object], bool]] = {"==": operator.eq, "!=": operator.ne}
-_ORDERINGS: dict[str, Callable[[float, float], bool]] = {
+_DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,9})?", re.ASCII)
+_ORDERINGS: dict[str, Callable[[Decimal | bytes, Decimal | bytes], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -58,14 +62,33 @@ class Document:
     Whoever adds a member, or removes or replaces an object or array, says so with `changed`.
     """
 
-    def __init__(self, root: object) -> None:
+    def __init__(self, root: object, *, wraps: bool = False) -> None:
+        """`wraps` says that the document was made up around one record, in a list `value`."""
         self._root = Place([root], 0)
+        self._wraps = wraps
         self._by_name: dict[str, list[dict[str, object]]] | None = None
 
     @property
     def root(self) -> Place:
         """The place of the document as a whole."""
         return self._root
+
+    @property
+    def wraps(self) -> bool:
+        """Whether the document was made up around a record."""
+        return self._wraps
+
+    @property
+    def starts(self) -> Iterator[Place]:
+        """Where paths from the root begin: the root, and the record it was made up around.
+
+        Graph gives a record in a list and alone, and a rules file may speak of either.
+        """
+        yield self._root
+        page = self._root.value
+        records = page.get("value") if self._wraps and isinstance(page, dict) else None
+        if isinstance(records, list) and records:
+            yield Place(records, 0)
 
     def changed(self) -> None:
         """Forget where members were; the next search looks again."""
@@ -125,15 +148,20 @@ class JsonPath:
         first, *rest = self._steps
         if isinstance(first, _Names) and first.deep:
             places = [Place(container, name) for name in first.names for container in document.objects_with(name)]
-        else:
+        elif first.deep:
             places = list(first.select(document.root))
+        else:
+            places = [found for start in document.starts for found in first.select(start)]
         for step in rest:
             places = [found for place in places for found in step.select(place)]
         return places
 
     def has_a_gap(self, document: Document) -> bool:
         """Whether a member named before the first scan, wildcard or filter is missing."""
-        place: Place | None = document.root
+        return all(self._has_a_gap(start) for start in document.starts)
+
+    def _has_a_gap(self, start: Place) -> bool:
+        place: Place | None = start
         for step in self._steps:
             if place is None or not step.is_definite:
                 break
@@ -168,6 +196,7 @@ class _Names:
 class _Index:
     index: int
     deep: bool
+    last: bool  # of the path
 
     @property
     def is_definite(self) -> bool:
@@ -175,7 +204,11 @@ class _Index:
 
     def select(self, place: Place) -> Iterator[Place]:
         for candidate in _candidates(place, deep=self.deep):
-            if isinstance(candidate, list) and -len(candidate) <= self.index < len(candidate):
+            if not isinstance(candidate, list):
+                continue
+            if self.deep and not self.last:
+                yield from (Place(candidate, index) for index in range(len(candidate)))
+            elif -len(candidate) <= self.index < len(candidate):
                 yield Place(candidate, self.index % len(candidate))
 
 
@@ -203,12 +236,8 @@ class _Comparison:
             value = value.get(name, _MISSING) if isinstance(value, dict) else _MISSING
         if self.operator is None:
             return value is not _MISSING
-        if self.operator in _COMPARISONS:
-            same_type = _is_number(value) == _is_number(self.literal) and isinstance(value, bool) == isinstance(
-                self.literal, bool
-            )
-            equal = same_type and value == self.literal
-            return equal if self.operator == "==" else not equal
+        if self.operator in {"==", "!="}:
+            return _are_equal(value, self.literal) == (self.operator == "==")
         return _in_order(value, self.operator, self.literal)
 
 
@@ -216,6 +245,7 @@ class _Comparison:
 class _Filter:
     alternatives: tuple[tuple[_Comparison, ...], ...]
     deep: bool
+    last: bool  # of the path
     is_definite = False
 
     def select(self, place: Place) -> Iterator[Place]:
@@ -223,8 +253,9 @@ class _Filter:
             value = candidate.value
             if isinstance(value, dict) and self._passes(value):
                 yield candidate
-            elif isinstance(value, list) and not self.deep:
-                yield from (Place(value, index) for index, item in enumerate(value) if self._passes(item))
+            elif isinstance(value, list) and (not self.deep or self._passes(value)):
+                every = self.deep and not self.last
+                yield from (Place(value, index) for index, item in enumerate(value) if every or self._passes(item))
 
     def _passes(self, value: object) -> bool:
         return any(all(comparison.holds(value) for comparison in each) for each in self.alternatives)
@@ -233,14 +264,38 @@ class _Filter:
 _Step = _Names | _Index | _Wildcard | _Filter
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _are_equal(value: object, literal: object) -> bool:
+    """As the library has it: a number equals a text that spells it, a text a number that is printed like it."""
+    number, wanted = _number(value), _number(literal)
+    if isinstance(value, str) and wanted is not None:
+        return value == str(wanted)
+    if number is not None:
+        return number == (_spelt(literal) if isinstance(literal, str) else wanted)
+    return type(value) is type(literal) and value == literal
 
 
 def _in_order(value: object, comparison: str, literal: object) -> bool:
-    if isinstance(value, (int, float)) and isinstance(literal, (int, float)):
-        return _ORDERINGS[comparison](value, literal)
-    return False
+    """Numbers by value, texts by their UTF-16 code units; nothing else has an order."""
+    holds = _ORDERINGS[comparison]
+    if isinstance(value, str) and isinstance(literal, str):
+        return holds(_units(value), _units(literal))
+    number, limit = _number(value), _number(literal)
+    return number is not None and limit is not None and holds(number, limit)
+
+
+def _number(value: object) -> Decimal | None:
+    """A JSON number as the decimal that Java reads; None for anything else."""
+    if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
+        return Decimal(value)
+    return _spelt(number_text(value)) if isinstance(value, float) else None
+
+
+def _spelt(text: str) -> Decimal | None:
+    return Decimal(text) if _DECIMAL.fullmatch(text) else None
+
+
+def _units(text: str) -> bytes:
+    return text.encode("utf-16-be", "surrogatepass")
 
 
 def _candidates(place: Place, *, deep: bool) -> Iterator[object]:
@@ -293,7 +348,7 @@ class _Parser:
         if self._matches(_WILDCARD):
             return _Wildcard(deep)
         if index := self._matches(_INDEX):
-            return _Index(int(index[1]), deep)
+            return _Index(int(index[1]), deep, last=self._position == len(self._text))
         if self._take("["):
             self._skip_blanks()
             return self._filter(deep=deep) if self._take("?") else _Names(self._quoted_names(), deep)
@@ -328,7 +383,7 @@ class _Parser:
             alternatives.append(self._conjunction())
         self._expect(")")
         self._expect("]")
-        return _Filter(tuple(alternatives), deep)
+        return _Filter(tuple(alternatives), deep, last=self._position == len(self._text))
 
     def _conjunction(self) -> tuple[_Comparison, ...]:
         comparisons = [self._comparison()]
@@ -363,7 +418,7 @@ class _Parser:
         if literal is None:
             raise self._error("a filter value")
         word = literal[0]
-        return _Comparison(tuple(names), comparison[1], _WORDS[word] if word in _WORDS else float(word))
+        return _Comparison(tuple(names), comparison[1], _WORDS[word] if word in _WORDS else Decimal(word))
 
     def _matches(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
         match = pattern.match(self._text, self._position)

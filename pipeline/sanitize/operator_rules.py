@@ -120,12 +120,11 @@ def _touched(rules: DatasetRules, endpoint: Endpoint) -> dict[str, list[Transfor
     """Which transforms reach each column, found on a record that has a value in every one."""
     tree = property_tree(rules.fields)
     record = _sample(tree)
-    document = Document({"value": [record]})
+    document = Document({"value": [record]}, wraps=True)
     touched: dict[str, list[Transform | None]] = {}
     if endpoint.schema is not None:
-        filtered = endpoint.schema.apply({"value": [_sample(tree)]})
-        left = filtered.get("value") if isinstance(filtered, dict) else None
-        survivors = {path for item in left or () for path, _ in _leaves(tree, item)}
+        left = endpoint.schema.apply_to_record(_sample(tree))
+        survivors = {path for path, _ in _leaves(tree, left)}
         for path, _ in _leaves(tree, record):
             if path not in survivors:
                 touched.setdefault(path, []).append(None)

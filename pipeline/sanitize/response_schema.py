@@ -55,6 +55,18 @@ class ResponseSchema:
         """A new document that holds what the schema declares, in the order of the old one."""
         return self._filter(self._root, value)
 
+    def apply_to_record(self, record: object) -> object:
+        """What is left of a record, be the schema for lists of records or for one alone; None where nothing is."""
+        if not self._declares(self._root, "value"):
+            return self.apply(record)
+        page = self.apply({"value": [record]})
+        records = page.get("value") if isinstance(page, dict) else None
+        return records[0] if isinstance(records, list) and records else None
+
+    def _declares(self, schema: Schema, name: str) -> bool:
+        schema = self._resolve(schema)
+        return name in schema.properties or any(self._declares(each, name) for each in schema.any_of)
+
     def _filter(self, schema: Schema, value: object) -> object:
         schema = self._resolve(schema)
         if schema.any_of:

@@ -21,6 +21,7 @@ from pipeline.errors import ConfigurationError, ExportError
 from pipeline.sanitize.java_text import is_blank, json_text
 from pipeline.sanitize.jsonpath import Document, JsonPath, Place
 from pipeline.sanitize.pseudonym import Pseudonymizer, UnexpectedType, is_token
+from pipeline.sanitize.response_schema import ResponseSchema
 from pipeline.sanitize.rest_rules import Augment, Endpoint, RestRules, Transform
 from pipeline.sanitize.text_filters import (
     digest_text,
@@ -45,6 +46,7 @@ class Reason(StrEnum):
     NOT_JSON = "not_json"
     MISSING_CONDITION = "missing_condition"
     REMOVED_BY_SCHEMA = "removed_by_schema"
+    REMOVED_BY_RULE = "removed_by_rule"
     TOO_DEEP = "too_deep"
     TOO_LARGE = "too_large"
 
@@ -100,18 +102,16 @@ class RowEngine:
         Raises:
             RuleFailed: nothing of the document may be used.
         """
-        _check_size(document)
-        try:
-            return self._sanitize(endpoint, Document(document))
-        except RecursionError:
-            raise RuleFailed(Reason.TOO_DEEP) from None
+        return self._sanitize(endpoint, Document(document))
 
     def sanitize_records(self, endpoint: Endpoint, records: Iterable[object]) -> Sanitized:
-        """Sanitizes each record as if it were alone in a page; one that fails is left out and counted."""
+        """Sanitizes each record as if it were alone in a page, and as an answer of its own: a path from the root,
+        a condition and a schema may speak of either. A record that fails is left out and counted.
+        """
         result = Sanitized([])
         for record in records:
             try:
-                page = self.sanitize(endpoint, {"value": [record]})
+                page = self._sanitize(endpoint, Document({"value": [record]}, wraps=True))
             except RuleFailed as failure:
                 result.rejected[failure.reason] += 1
                 continue
@@ -119,16 +119,22 @@ class RowEngine:
             if isinstance(rows, list) and len(rows) == 1:
                 result.rows.append(rows[0])
             else:
-                result.rejected[Reason.REMOVED_BY_SCHEMA] += 1
+                result.rejected[Reason.REMOVED_BY_RULE] += 1
         return result
 
     def _sanitize(self, endpoint: Endpoint, document: Document) -> object:
+        _check_size(document.root.value)
+        try:
+            return self._treated(endpoint, document)
+        except RecursionError:
+            raise RuleFailed(Reason.TOO_DEEP) from None
+
+    def _treated(self, endpoint: Endpoint, document: Document) -> object:
         if not any(name.startswith("+") for name in document.names()):
             for augment in endpoint.augments:
                 _add(augment, document)
         if endpoint.schema is not None:
-            document.root.put(endpoint.schema.apply(document.root.value))
-            document.changed()
+            _filter(endpoint.schema, document)
         ours: set[tuple[int, str | int]] = set()  # places that hold a pseudonym of our own making
         for transform in endpoint.transforms:
             if transform.only_when is not None and not _applies(transform.only_when, document):
@@ -151,6 +157,8 @@ class RowEngine:
         self, transform: Transform, places: Sequence[Place], document: Document, ours: set[tuple[int, str | int]]
     ) -> None:
         if transform.method == "redact":
+            if any(place.container is document.root.container for place in places):
+                raise RuleFailed(Reason.REMOVED_BY_RULE)
             if any(isinstance(place.value, (dict, list)) for place in places):
                 document.changed()
             _remove(places)
@@ -267,6 +275,18 @@ def _needed(pattern: re.Pattern[str] | None) -> re.Pattern[str]:
     if pattern is None:
         raise ValueError("a transform that searches text has a pattern")
     return pattern
+
+
+def _filter(schema: ResponseSchema, document: Document) -> None:
+    """Leaves what the schema declares."""
+    if document.wraps:
+        kept = [schema.apply_to_record(start.value) for start in list(document.starts)[1:]]
+        if None in kept:
+            raise RuleFailed(Reason.REMOVED_BY_SCHEMA)
+        document.root.put({"value": kept})
+    else:
+        document.root.put(schema.apply(document.root.value))
+    document.changed()
 
 
 def _applies(condition: JsonPath, document: Document) -> bool:

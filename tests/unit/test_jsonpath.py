@@ -54,7 +54,14 @@ def values(path: str, document: object = PAGE) -> list[object]:
         ("$.value[?(@.n >= 5 && @.id != 1)].id", [3]),
         ("$.value[?(@.n < 5)].id", []),
         ("$.value[?(@.id == 1 || @.id == 2)].id", [1, 2]),
-        ("$.value[?(@.id == '1')].id", []),
+        ("$.value[?(@.id == '1')].id", [1]),
+        ("$.value[?(@.id == '1.0')].id", [1]),
+        ("$.value[?(@.id == 'one')].id", []),
+        ("$.value[?(@.id != '1')].id", [2, 3]),
+        ("$.value[?(@.user.id == 1)].id", []),
+        ("$.value[?(@.kind >= 'bot')].id", [1]),
+        ("$.value[?(@.kind < 'c')].id", [1]),
+        ("$.value[?(@.kind < 1)].id", []),
         ("$.value[?(@.user.id == 'u1')].id", [1]),
         ("$.value[?(@['kind']=='bot')].id", [1]),
         ("$..[?(@.id == 'u2')].id", ["u2"]),
@@ -64,6 +71,21 @@ def values(path: str, document: object = PAGE) -> list[object]:
 def test_paths_select(path: str, found: list[object]) -> None:
     """Scans look everywhere, filters test elements or the object itself, what is missing is no match."""
     assert values(path) == found
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("$..[1]", [{"k": "x", "id": 2}]),
+        ("$..[1].id", [1, 2]),
+        ("$..[?(@.k != 'bot')].id", [1, 2, 2]),
+        ("$..[?(@.k == 'bot')].id", [1]),
+        ("$..list[?(@.k != 'bot')].id", [2]),
+    ],
+)
+def test_a_scan_that_goes_on_takes_whole_arrays(path: str, found: list[object]) -> None:
+    """As the library does: below an index, and below a filter that the array itself passes."""
+    assert values(path, {"list": [{"k": "bot", "id": 1}, {"k": "x", "id": 2}]}) == found
 
 
 def test_a_filter_at_the_end_names_the_place_in_the_document() -> None:

@@ -65,6 +65,22 @@ def test_a_structure_that_is_removed_takes_its_columns_along() -> None:
     assert users["userType"] == "keep"
 
 
+def test_an_endpoint_for_a_single_object_may_name_columns_from_the_root() -> None:
+    """Mailbox settings are never a list: their paths are read as the proxy reads them."""
+    endpoint = tables.endpoint(
+        ("redact", {"jsonPaths": ["$.timeZone", "$['workingHours'].daysOfWeek", "$.archiveFolder"]}),
+        template="/v1.0/users/{id}/mailboxSettings",
+    )
+    found = decided("mailbox_settings", [endpoint])
+    settings = treatments(found)
+    record = {"timeZone": "UTC", "workingHours": {"startTime": "08:00:00", "daysOfWeek": ["monday"]}}
+    (row,) = found.engine.sanitize_records(found.endpoint, [record]).rows
+
+    assert settings["timeZone"] == settings["workingHours.daysOfWeek[]"] == settings["archiveFolder"] == "drop"
+    assert settings["workingHours.startTime"] == "keep"
+    assert row == {"workingHours": {"startTime": "08:00:00"}}
+
+
 def test_what_depends_on_values_is_left_open() -> None:
     """A filter may hold for some values only, so the guard must not expect tokens."""
     endpoint = tables.endpoint(

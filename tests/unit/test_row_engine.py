@@ -730,6 +730,49 @@ def test_a_record_removed_by_the_schema_is_counted() -> None:
     assert result.rejected == {Reason.REMOVED_BY_SCHEMA: 1}
 
 
+@pytest.mark.parametrize(
+    ("transform", "left"),
+    [
+        (("redact", {"jsonPaths": ["$.mail"]}), {"kind": "x"}),
+        (("redact", {"jsonPaths": ["$['mail', 'kind']"]}), {}),
+        (("redact", {"jsonPaths": ["$.value[*].mail"]}), {"kind": "x"}),
+        (("redact", {"jsonPaths": ["$..mail"], "applyOnlyWhen": "$[?(@.kind == 'x')]"}), {"kind": "x"}),
+        (("pseudonymize", {"jsonPaths": ["$.mail"]}), {"mail": token("dana"), "kind": "x"}),
+        (("pseudonymize", {"jsonPaths": ["$..mail"]}), {"mail": token("dana"), "kind": "x"}),
+    ],
+)
+def test_a_path_from_the_root_may_speak_of_a_record(transform: tables.Entry, left: Json) -> None:
+    """An endpoint for a single object names its members from the root; a record is treated once all the same."""
+    rules = rules_of([tables.endpoint(transform, template="/v1.0/users/{id}/mailboxSettings")])
+    result = RowEngine(rules, PSEUDONYMS).sanitize_records(rules.endpoints[0], [{"mail": "dana", "kind": "x"}])
+    assert result.rows == [left]
+
+
+def test_a_schema_may_be_of_a_record_alone() -> None:
+    """As an endpoint for a single object has it; a record it has no use for is counted."""
+    schema = {"type": "object", "properties": {"id": {"type": "string"}}}
+    rules = rules_of([tables.endpoint(template="/a/{id}", responseSchema=schema)])
+    result = RowEngine(rules, PSEUDONYMS).sanitize_records(rules.endpoints[0], [{"id": "b", "name": "c"}, 5])
+    assert result.rows == [{"id": "b"}]
+    assert result.rejected == {Reason.REMOVED_BY_SCHEMA: 1}
+
+
+@pytest.mark.parametrize("path", ["$..[?(@.kind != 'y')]", "$.*", "$.value", "$.value[*]"])
+def test_rules_that_leave_nothing_of_a_record_are_counted(path: str) -> None:
+    """Also those that would remove the answer itself, which no proxy can do either."""
+    rules = rules_of([tables.endpoint(("redact", {"jsonPaths": [path]}), template="/a")])
+    result = RowEngine(rules, PSEUDONYMS).sanitize_records(rules.endpoints[0], [{"kind": "x"}])
+    assert result.rows == []
+    assert result.rejected == {Reason.REMOVED_BY_RULE: 1}
+
+
+def test_an_answer_cannot_be_removed_as_a_whole() -> None:
+    """A rule that selects the root fails the document."""
+    with pytest.raises(RuleFailed) as caught:
+        transformed(("redact", {"jsonPaths": ["$..[?(@.kind != 'y')]"]}), document={"kind": "x"})
+    assert caught.value.reason is Reason.REMOVED_BY_RULE
+
+
 def test_rules_that_need_a_key_are_refused_without_one() -> None:
     """Every endpoint that makes reversible tokens is named before anything is read."""
     rules = rules_of(tables.TEAMS_NO_USER_IDS)

@@ -170,6 +170,20 @@ def test_what_does_nothing_here_is_a_warning_with_its_line(tmp_path: Path) -> No
     assert "4 warnings" in result.stdout
 
 
+def test_a_condition_is_a_warning_because_pages_differ(tmp_path: Path) -> None:
+    """A proxy asks it of a page as a whole: one record that meets it has all others of the page treated."""
+    file = tmp_path / "rules.yaml"
+    condition = "$..[?(@.userType == 'Guest')]"
+    transform: tables.Entry = ("redact", {"jsonPaths": ["$..mail"], "applyOnlyWhen": condition})
+    file.write_text(tables.render([tables.endpoint(transform, template="/v1.0/users")]))
+
+    result = run("check", str(file))
+
+    assert result.exit_code == 0
+    assert f"applyOnlyWhen {condition}: asked of each record alone" in result.stdout
+    assert "1 warning" in result.stdout
+
+
 def test_a_file_that_is_not_there_is_a_fault() -> None:
     """With its name."""
     assert "/nowhere.yaml: cannot be read" in str(run("check", "/nowhere.yaml").exception)
