@@ -139,9 +139,9 @@ class JsonPath:
         return tuple(name for step in self._steps if isinstance(step, _Names) for name in step.names)
 
     @property
-    def has_filter(self) -> bool:
-        """Whether what it selects depends on values."""
-        return any(isinstance(step, _Filter) for step in self._steps)
+    def is_selective(self) -> bool:
+        """Whether what it selects depends on values or positions."""
+        return any(isinstance(step, (_Filter, _Index)) for step in self._steps)
 
     def find(self, document: Document) -> list[Place]:
         """Every place the path selects, outer before inner; one that is reached in two ways comes twice."""

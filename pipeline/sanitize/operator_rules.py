@@ -113,7 +113,7 @@ def _built_in(rule: FieldRule, transform: Transform) -> str:
 
 def _is_certain(transform: Transform) -> bool:
     """Whether it does its work whatever the values are."""
-    return transform.only_when is None and not any(path.has_filter for path in transform.paths)
+    return transform.only_when is None and not any(path.is_selective for path in transform.paths)
 
 
 def _touched(rules: DatasetRules, endpoint: Endpoint) -> dict[str, list[Transform | None]]:
@@ -134,7 +134,7 @@ def _touched(rules: DatasetRules, endpoint: Endpoint) -> dict[str, list[Transfor
         for json_path in transform.paths:
             for place in json_path.find(document):
                 reached.update(ways.get((id(place.container), place.key), ()))
-            if json_path.has_filter:  # which may hold for other values than the sample's
+            if json_path.is_selective:  # which may hold for other values and positions than the sample's
                 reached.update(each for each in ways[()] if parse_path(each)[-1].name in json_path.names)
         for column in reached:
             touched.setdefault(column, []).append(transform)

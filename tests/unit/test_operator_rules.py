@@ -91,6 +91,16 @@ def test_what_depends_on_values_is_left_open() -> None:
     assert chats["members[].email"] == chats["members[].userId"] == "rules-file"
 
 
+def test_what_depends_on_positions_is_left_open() -> None:
+    """The first of a list may go and the others stay; the guard must not expect an empty column."""
+    endpoint = tables.endpoint(
+        tables.redact("otherMails[0]"), tables.token("proxyAddresses[3]"), template="/v1.0/users"
+    )
+    users = treatments(decided("entra_users", [endpoint]))
+
+    assert users["otherMails[]"] == users["proxyAddresses[]"] == "rules-file"
+
+
 def test_an_original_is_expected_only_where_it_may_stay() -> None:
     """A group's own address; anywhere else the guard looks for it."""
     endpoint = tables.endpoint(tables.as_json("mail", includeOriginal=True), template="/v1.0/users")
