@@ -26,7 +26,7 @@ FieldType = Literal[
     "string", "enum", "guid", "time-of-day", "duration", "date",
     "boolean", "int32", "int64", "double", "instant", "local-instant",
 ]  # fmt: skip
-ShapeName = Literal["guid", "number", "item-id", "thread-id"]
+ShapeName = Literal["guid", "number", "item-id", "thread-id", "word", "language-tag"]
 Search = Literal["address", "phone", "bearer", "directory", "name"]
 DROP = "drop"
 KEEP = "keep"

@@ -6,8 +6,8 @@ has every shape, because it says nothing. Patterns are in the syntax of RE2, wit
 
 ISO 8601 forms of times and durations: https://learn.microsoft.com/graph/api/resources/workinghours and
 https://learn.microsoft.com/graph/api/resources/callendedeventmessagedetail; thread ids:
-https://learn.microsoft.com/graph/api/resources/chat; item ids: https://learn.microsoft.com/graph/outlook-immutable-id
-(all checked 2026-11).
+https://learn.microsoft.com/graph/api/resources/chat; item ids: https://learn.microsoft.com/graph/outlook-immutable-id;
+locales: https://learn.microsoft.com/graph/api/resources/localeinfo (all checked 2026-11).
 """
 
 from collections.abc import Mapping
@@ -34,6 +34,8 @@ _DECLARED: Mapping[ShapeName, str] = {
     "guid": _GUID,
     "number": "[0-9]{1,20}",
     "item-id": "[A-Za-z0-9_=+/-]{16,}",  # base64 of either alphabet; too long for a name or a phone number
+    "word": _WORD,  # of a list that Microsoft documents, whose words may become more
+    "language-tag": "[A-Za-z]{2,8}(?:[_-](?:[A-Za-z]{1,8}|[0-9]{3}|[0-9][A-Za-z0-9]{3})){0,4}",
     "thread-id": "(?:19|48):[A-Za-z0-9_=:.~-]+(?:@[A-Za-z0-9.]+)?",
 }
 _ITEM_ID_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_=+/-"

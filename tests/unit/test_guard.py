@@ -384,8 +384,8 @@ async def test_users_are_read_again_when_a_name_was_learnt_after_its_use() -> No
 
 async def test_a_leak_that_reading_again_does_not_cure_fails() -> None:
     """The second reading is the last one when it teaches nothing new."""
-    source = _Pages([[{"id": f"{GUID}1", "usageLocation": "Zoe Lindqvist", "displayName": "Zoe Lindqvist"}]])
-    with pytest.raises(UnitFailed, match=r"entra_users\.usageLocation: name") as caught:
+    source = _Pages([[{"id": f"{GUID}1", "preferredLanguage": "Zoe Lindqvist", "displayName": "Zoe Lindqvist"}]])
+    with pytest.raises(UnitFailed, match=r"entra_users\.preferredLanguage: name") as caught:
         await _read(source, Unit("entra_users", Principal.tenant("t")))
     assert caught.value.reason is FailReason.EGRESS_GUARD
     assert source.readings == 2

@@ -219,6 +219,16 @@ def test_the_egress_guard_still_looks() -> None:
     assert str(verdicts[1]).startswith("entra_users.mail: ")
 
 
+def test_a_conference_number_that_a_file_keeps_is_no_false_alarm() -> None:
+    """It looks like a phone number, and the proxy's own file passes it."""
+    found = decided("teams_pstn_calls", tables.TEAMS)
+    call = {"id": "3f2b1c00-aaaa-4bbb-8ccc-0123456789ab", "callId": "c", "conferenceId": "493012345"}
+    rows = OperatorSanitizer(found, profile="psoxy").clean([page(call)]).rows
+
+    assert rows["conferenceId"].to_pylist() == ["493012345"]
+    assert EgressGuard(found.rules, profile="psoxy", directory=DirectoryIndex()).check(rows).breach is None
+
+
 def test_an_owner_is_what_the_file_makes_of_an_id() -> None:
     """So that rows join with the users they belong to."""
     assert decided("entra_users", tables.ENTRA_ID).treated_id("abc") == "abc"

@@ -239,6 +239,7 @@ def test_departures_agree_with_the_rules(connector: str) -> None:
             "dropped": {("drop",) * 3},
             "dropped from psoxy-no-app-ids on": {("keep", "drop", "drop")},
             "pseudonymized": {("pseudonymize",) * 3},
+            "pseudonymized, then dropped": {("pseudonymize", "pseudonymize", "drop")},
             "keep-guid, then pseudonymized": {("keep-guid", "pseudonymize", "pseudonymize")},
         }.get(departure["we_do"])
         if expected is None:
