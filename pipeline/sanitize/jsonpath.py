@@ -23,7 +23,8 @@ Container = dict[str, object] | list[object]
 _NAME = re.compile(r"[^.\[\]()\s'\"*?@,][^.\[\]()\s'\"*,]*|@[^.\[\]()\s'\"*,]+")
 _INDEX = re.compile(r"\[\s*(-?\d{1,9})\s*\]")
 _WILDCARD = re.compile(r"\*|\[\s*\*\s*\]")
-_QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*+)'|"((?:[^"\\]|\\.)*+)\"""")
+# Of the escapes only those of the character itself: who writes `\n` means another name than `n`.
+_QUOTED = re.compile(r"""'((?:[^'\\]|\\[^bfnrtu])*+)'|"((?:[^"\\]|\\[^bfnrtu])*+)\"""")
 _OPERATOR = re.compile(r"\s*(==|!=|<=|>=|<|>)\s*")
 _LITERAL = re.compile(r"true|false|null|-?\d+(?:\.\d+)?")
 _WORDS: dict[str, object] = {"true": True, "false": False, "null": None}

@@ -142,6 +142,8 @@ def test_definite_paths_and_gaps_are_told(path: str, definite: bool, gap: bool) 
         "$.a['b]",
         "$.a['b'",
         "$.a['b',]",
+        "$.a['b\\n']",
+        "$.a[?(@.x == '\\u0041')]",
         "$.a[1:2]",
         "$.a[1,2]",
         "$.a[?(@.x =~ /v/)]",
