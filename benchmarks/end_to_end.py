@@ -12,9 +12,15 @@ from benchmarks.answers import Scene
 from benchmarks.exporting import exported, rates
 from benchmarks.page_server import served, took
 from benchmarks.results import Answer, Claim, Line, line
-from benchmarks.workloads import CHATS, EVENTS, MAIL_WITH_BODIES, METADATA_MAIL
+from benchmarks.workloads import CHATS, EVENTS, MAIL_WITH_BODIES, METADATA_MAIL, METADATA_MAIL_READABLE_IDS
 
-MAILBOXES = {METADATA_MAIL.name: 80, MAIL_WITH_BODIES.name: 20, EVENTS.name: 120, CHATS.name: 40}
+MAILBOXES = {
+    METADATA_MAIL.name: 80,
+    METADATA_MAIL_READABLE_IDS.name: 80,
+    MAIL_WITH_BODIES.name: 20,
+    EVENTS.name: 120,
+    CHATS.name: 40,
+}
 ROUNDS = 3
 ROWS_PER_CPU_SECOND = 80_000
 MIB = 300  # the default of `limits.memory_mib`
@@ -28,7 +34,7 @@ def measure(*, quick: bool) -> Answer:
         question="End to end",
         text="A whole export of one dataset, over HTTPS with gzip, 32 mailboxes in flight, to a local folder.",
         lines=lines,
-        claims=_claims(lines[0]),
+        claims=[claim for each in lines[:2] for claim in _claims(each)],
     )
 
 
@@ -58,12 +64,13 @@ def _shares(rounds: Sequence[dict[str, Any]]) -> str:
 
 
 def _claims(metadata: Line) -> list[Claim]:
+    name = metadata.name.partition(",")[0]
     rate, peak = metadata["rows / CPU s"], metadata.figures["peak MiB"].high
     return [
         Claim(
-            f"at least {ROWS_PER_CPU_SECOND:,} metadata mails per CPU second",
+            f"{name}: at least {ROWS_PER_CPU_SECOND:,} rows per CPU second",
             f"{rate:,.0f}",
             rate >= ROWS_PER_CPU_SECOND,
         ),
-        Claim(f"at most {MIB} MiB at 32 in flight, pages of 1,000", f"{peak:.0f} MiB", peak <= MIB),
+        Claim(f"{name}: at most {MIB} MiB at 32 in flight, pages of 1,000", f"{peak:.0f} MiB", peak <= MIB),
     ]

@@ -116,6 +116,7 @@ METADATA_MAIL = Workload(
     pages=5,
     records=_of_all(_metadata),
 )
+METADATA_MAIL_READABLE_IDS = replace(METADATA_MAIL, name="metadata mail in `psoxy`", profile="psoxy")
 MAIL_WITH_BODIES = Workload(
     name="mail with bodies",
     dataset="mail_messages",
@@ -149,4 +150,4 @@ CHATS = Workload(
     records=_chat_messages,
     is_personal=True,
 )
-WORKLOADS: Sequence[Workload] = (METADATA_MAIL, MAIL_WITH_BODIES, EVENTS, CHATS)
+WORKLOADS: Sequence[Workload] = (METADATA_MAIL, METADATA_MAIL_READABLE_IDS, MAIL_WITH_BODIES, EVENTS, CHATS)

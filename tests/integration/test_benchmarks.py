@@ -59,6 +59,7 @@ def test_every_workload_is_exported_whole() -> None:
     """Mail, bodies, events, chats: as many rows as were served."""
     assert [each.name.partition(",")[0] for each in end_to_end.measure(quick=True).lines] == [
         "metadata mail",
+        "metadata mail in `psoxy`",
         "mail with bodies",
         "events",
         "chats",
