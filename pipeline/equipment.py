@@ -90,7 +90,8 @@ class Equipment:
 
     @property
     def watermarks(self) -> Watermarks:
-        return Watermarks(self.state, self.vault, salt_fingerprint=self.identity.salt_fingerprint)
+        fingerprint = self.identity.salt_fingerprint
+        return Watermarks(self.state, self.vault, salt_fingerprint=fingerprint, blocking=self.blocking)
 
     @property
     def owed(self) -> Owed:

@@ -6,6 +6,7 @@ from pipeline.errors import DatasetDenied, FailReason, SkipReason, UnitFailed, U
 from pipeline.manifest import LeftOut, UnitCounts
 
 UNIFORM_FAILURES = 20  # so many first units of a dataset failing alike mean: it is not the mailbox
+UNIFORM_SHARE = 0.9  # of those failures; a request that timed out among them says nothing else
 LATER_FAILURES = 100  # so many in a row mean it too, though others came through: the service has gone meanwhile
 
 
@@ -47,7 +48,8 @@ class Tally:
         last, count = self._in_a_row.get(dataset, (cause, 0))
         in_a_row = count + 1 if last == cause else 1
         self._in_a_row[dataset] = (cause, in_a_row)
-        is_uniform = not self._done[dataset] and len(causes) == 1 and causes.total() >= UNIFORM_FAILURES
+        is_most = causes[cause] >= max(UNIFORM_FAILURES, UNIFORM_SHARE * causes.total())
+        is_uniform = is_most and not self._done[dataset]
         if is_uniform or in_a_row >= LATER_FAILURES:
             self._denied[dataset] = error.reason
 

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Protocol
 
 from pipeline.errors import StoreUnavailable
-from pipeline.ports import StateStore, Versioned
+from pipeline.ports import Blocking, StateStore, Versioned
 
 SWAP_ATTEMPTS = 5  # only a run moves watermarks and holds a lease; a lost swap is a lost reply
 
@@ -55,16 +55,22 @@ class Watermarks:
     Those of a hundred thousand principals take seconds to open and seal. Threads do it, so that the lease is renewed.
     """
 
-    def __init__(self, state: StateStore, vault: Vault, *, salt_fingerprint: str) -> None:
+    def __init__(
+        self, state: StateStore, vault: Vault, *, salt_fingerprint: str, blocking: Blocking = asyncio.to_thread
+    ) -> None:
         self._state = state
         self._vault = vault
         self.salt_fingerprint = salt_fingerprint
         self._key = f"watermarks/{salt_fingerprint}"
+        self._blocking = blocking
 
     async def load(self) -> Mapping[Key, datetime]:
         """All of them, ordered `by_principal`."""
         found = await self._state.read(self._key)
-        return {} if found is None else await asyncio.to_thread(self._vault.open, found.data)
+        if found is None:
+            return {}
+        known: Mapping[Key, datetime] = await self._blocking(self._vault.open, found.data)
+        return known
 
     async def advance(self, moves: bytes) -> None:
         """Move watermarks forward, never back, to those that were sealed. Doing it twice is the same as once.
@@ -74,7 +80,7 @@ class Watermarks:
         """
         for _ in range(SWAP_ATTEMPTS):
             found = await self._state.read(self._key)
-            moved = await asyncio.to_thread(self._moved, found, moves)
+            moved: bytes | None = await self._blocking(self._moved, found, moves)
             if moved is None:
                 return
             version = found.version if found is not None else None

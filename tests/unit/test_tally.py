@@ -26,17 +26,29 @@ def test_many_first_failures_of_one_cause_condemn_the_dataset() -> None:
     assert tally.is_denied(MAIL)
 
 
-def test_one_success_or_another_cause_keeps_a_dataset_going() -> None:
+def test_one_success_or_several_causes_keep_a_dataset_going() -> None:
     """Then it is the mailboxes, not the dataset."""
     tally, mixed = Tally(), Tally()
     tally.done(MAIL)
-    mixed.failed(MAIL, "t~x", UnitFailed(FailReason.NETWORK))
     for number in range(2 * UNIFORM_FAILURES):
         tally.failed(MAIL, f"t~{number}", UnitFailed(FailReason.SERVICE_ERROR))
         mixed.failed(MAIL, f"t~{number}", UnitFailed(FailReason.SERVICE_ERROR))
+        if number % 6 == 0:
+            mixed.failed(MAIL, f"t~other{number}", UnitFailed(FailReason.NETWORK))
 
     assert not tally.is_denied(MAIL)
     assert not mixed.is_denied(MAIL)
+
+
+def test_a_request_that_timed_out_among_them_does_not_keep_it_going() -> None:
+    """In an outage some answers are lost; those that came all say the same."""
+    tally = Tally()
+    tally.failed(MAIL, "t~x", UnitFailed(FailReason.TIMEOUT, code="timed_out"))
+    for number in range(UNIFORM_FAILURES):
+        assert not tally.is_denied(MAIL)
+        tally.failed(MAIL, f"t~{number}", UnitFailed(FailReason.SERVICE_ERROR, code="generalException"))
+
+    assert [(line.principal, line.reason) for line in tally.failures()] == [(None, "service_error")]
 
 
 def test_a_long_row_of_one_failure_condemns_the_dataset_at_last() -> None:
