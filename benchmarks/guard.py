@@ -28,6 +28,7 @@ DATASET = "mail_messages"
 PEOPLE = 20_000  # in the tenant
 CORRESPONDENTS = 3_000  # of one mailbox
 SIZES = ((10, 1_000), (1, 1_000), (1, 20))  # pages of a unit, records of a page
+SERVER = "AM0PR01MB5678"  # names itself in the ids it gives
 RECORDS = 10_000  # of all units of a round, so that a round of small ones can be timed
 ROUNDS = 15
 UNIT = Unit(DATASET, Principal(PrincipalKind.USER, "mailbox"))
@@ -125,7 +126,7 @@ def message(generator: random.Random) -> dict[str, object]:
         "receivedDateTime": f"2026-03-{generator.randrange(1, 29):02}T09:00:00Z",
         "sentDateTime": "2026-03-02T09:00:00Z",
         "hasAttachments": False,
-        "internetMessageId": f"<{opaque(36)}@eurprd01.prod.outlook.com>",
+        "internetMessageId": f"<{SERVER}{generator.getrandbits(100):025X}@{SERVER}.eurprd01.prod.outlook.com>",
         "importance": "normal",
         "parentFolderId": f"AAMkAG{generator.randrange(8)}{'A' * 110}",
         "conversationId": f"AAQkAG{opaque(62)}",

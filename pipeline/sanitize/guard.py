@@ -156,11 +156,16 @@ class EgressGuard:
             case "phone":
                 return holds_phone(text)
             case "bearer":
-                return _BEARER.search(text) is not None
+                return _holds_bearer(text)
             case "directory":
                 return self._directory.holds_entry(text)
             case "name":
                 return self._directory.holds_name(text)
+
+
+def _holds_bearer(text: str) -> bool:
+    lowered = text.lower()  # which is looked through sooner
+    return ("eyj" in lowered or "bearer" in lowered) and _BEARER.search(text) is not None
 
 
 def _column(rule: FieldRule, profile: Profile, forms: TokenForms) -> _Column:

@@ -9,11 +9,13 @@ from collections.abc import Set as AbstractSet
 
 import pyarrow as pa
 
+from pipeline.sanitize import directory_index, recognizers
 from pipeline.sanitize.rules import Search
 from pipeline.sanitize.text_bytes import JoinedTexts
 
 _FEW_DOMAINS = 8  # of the tenant; when there are more, every `@` is a hint
-_PHONE_RUN = b"0" * 7  # a phone number has that many characters
+_PHONE_RUN = b"0" * recognizers.MIN_PHONE_DIGITS
+_DIRECTORY_PHONE_RUN = b"0" * directory_index.MIN_PHONE_DIGITS
 _PHONE_BYTES = b"+0123456789 ()./-" + bytes(range(128, 256))  # with all digits and dashes that are not ASCII
 # Letters in lower case, what a phone number is made of as zeros: one copy of the bytes to look for either.
 _FOLDED = bytes(ord("0") if byte in _PHONE_BYTES else bytes((byte,)).lower()[0] for byte in range(256))
@@ -56,8 +58,10 @@ def _words(searches: AbstractSet[Search], domains: Sequence[str] | None) -> Iter
     """Hints in which case does not matter, nor one character of a phone number from another."""
     if "bearer" in searches:
         yield from (b"eyj", b"bearer")
-    if not searches.isdisjoint({"phone", "directory"}):
+    if "phone" in searches:
         yield _PHONE_RUN
+    elif "directory" in searches:
+        yield _DIRECTORY_PHONE_RUN
     if "directory" in searches and _tells_domains(searches, domains):
         yield from (b"@" + domain.encode() for domain in domains or ())
 

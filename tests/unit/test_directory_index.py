@@ -96,7 +96,7 @@ def test_addresses_sign_in_names_and_numbers_are_found() -> None:
     directory = index(ANNA)
     for text in (
         "<Anna.Schmidt@contoso.com>", "x%3Daschmidt%40corp.contoso.com", "A.SCHMIDT@CONTOSO.ORG",
-        "call 0049 30 90182011 now", "+49 30 90182011",
+        "call 0049 30 90182011 now", "+49 30 90182011", "Ask a.schmidt@contoso.org.",
     ):  # fmt: skip
         assert directory.holds_entry(text), text
     for text in ("bob@contoso.com", "+49 30 90182012", "4930901820119", "contoso.com", "<x.1@mail.contoso.com>"):

@@ -52,6 +52,8 @@ def test_a_text_without_a_hint_is_no_suspect() -> None:
     column = pa.array(["1:1", "<A1B2@mail.fabrikam.example>", "room 12.04", None, ""])
     assert suspects(column, {"directory", "phone", "bearer"}, domains=["contoso.com"]) == []
     assert suspects(column, {"directory"}, domains=[f"{n}.example" for n in range(20)]) == [column[1].as_py()]
+    numbers = pa.array(["<A1234567B@fabrikam.example>", "<A12345678B@fabrikam.example>"])
+    assert suspects(numbers, {"directory"}, domains=["contoso.com"]) == [numbers[1].as_py()]  # has none so short
 
 
 def test_what_a_null_hides_is_no_suspect() -> None:
