@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 
 from pipeline.history import history_ids, sealed_run
 from pipeline.journal import open_run, open_run_prefix
+from pipeline.kept import key_of_salt
 from pipeline.lease import Lease
 from pipeline.model import RunKind
 from pipeline.ports import StateStore
@@ -53,8 +54,9 @@ async def unreferenced(state: StateStore, *, salt_fingerprint: str, now: datetim
         garbage += [key for key in await state.keys(side_files) if _id_of(key) not in known_ids]
     salts = {salt_fingerprint} | {record.salt_fingerprint for record in records if record is not None}
     salts |= await _recent_salts(state, sealed_ids, since=now - SALTS_KEPT_FOR)
-    for prefix in ("watermarks/", "owed/"):
-        garbage += [key for key in await state.keys(prefix) if key.removeprefix(prefix) not in salts]
+    for folder in ("watermarks", "owed"):
+        kept = {key_of_salt(folder, salt) for salt in salts}
+        garbage += [key for key in await state.keys(f"{folder}/") if key not in kept]
     return garbage
 
 

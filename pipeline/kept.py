@@ -1,4 +1,4 @@
-"""What the state keeps of a run is read back whole or refused, never taken for something else."""
+"""What the state keeps: where that of a salt lies, and that it is read back whole or refused."""
 
 from typing import TypeVar
 
@@ -7,6 +7,15 @@ import msgspec
 from pipeline.errors import StoreRefused
 
 T = TypeVar("T")
+
+
+def key_of_salt(folder: str, fingerprint: str) -> str:
+    """Where the state keeps something of one salt.
+
+    One fingerprint in 64 begins with a dot, which no part of a key does; none has a dash.
+    """
+    name = f"-{fingerprint[1:]}" if fingerprint.startswith(".") else fingerprint
+    return f"{folder}/{name}"
 
 
 def understood(key: str, data: bytes, kept: type[T]) -> T:

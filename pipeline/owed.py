@@ -14,6 +14,7 @@ from datetime import datetime
 import msgspec
 
 from pipeline.errors import StoreUnavailable
+from pipeline.kept import key_of_salt
 from pipeline.ports import StateStore
 from pipeline.watermarks import SWAP_ATTEMPTS, Vault
 
@@ -24,7 +25,7 @@ class Owed:
     def __init__(self, state: StateStore, vault: Vault, *, salt_fingerprint: str) -> None:
         self._state = state
         self._vault = vault
-        self._key = f"owed/{salt_fingerprint}"
+        self._key = key_of_salt("owed", salt_fingerprint)
 
     async def load(self) -> dict[str, bytes]:
         found = await self._state.read(self._key)

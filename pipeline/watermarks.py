@@ -13,6 +13,7 @@ from operator import itemgetter
 from typing import Protocol
 
 from pipeline.errors import StoreUnavailable
+from pipeline.kept import key_of_salt
 from pipeline.ports import Blocking, StateStore, Versioned
 
 SWAP_ATTEMPTS = 5  # only a run moves watermarks and holds a lease; a lost swap is a lost reply
@@ -61,7 +62,7 @@ class Watermarks:
         self._state = state
         self._vault = vault
         self.salt_fingerprint = salt_fingerprint
-        self._key = f"watermarks/{salt_fingerprint}"
+        self._key = key_of_salt("watermarks", salt_fingerprint)
         self._blocking = blocking
 
     async def load(self) -> Mapping[Key, datetime]:

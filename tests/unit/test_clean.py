@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.clean import SALTS_KEPT_FOR, clean
 from pipeline.errors import LeaseHeld, LeaseLost
+from pipeline.kept import key_of_salt
 from pipeline.lease import LEASE_LIFETIME, hold
 from pipeline.model import RunKind
 from pipeline.run import Request, export
@@ -109,6 +110,15 @@ async def test_watermarks_of_a_salt_that_was_used_lately_stay() -> None:
     newer |= {"run_id": "20270101T000000Z-ffff", "salt_fingerprint": "a-new-one", "started_at": harness.now}
     await MemoryStore(harness.state_bucket).create("history/20270101T000000Z-ffff.json", msgspec.json.encode(newer))
     assert await cleaned(harness, salt="a-new-one") == ["watermarks/s"]
+
+
+async def test_watermarks_of_a_salt_whose_fingerprint_begins_with_a_dot_stay() -> None:
+    """Their key begins otherwise."""
+    harness = small_harness()
+    await export(harness.equip(), RUN)
+    await MemoryStore(harness.state_bucket).create(key_of_salt("watermarks", ".s"), b"")
+
+    assert await cleaned(harness, salt=".s") == []
 
 
 @pytest.mark.parametrize("kind", RunKind)
