@@ -52,8 +52,7 @@ from pipeline.telemetry import configure_logging
 from pipeline.watermarks import by_principal
 
 DAY = timedelta(days=1)
-# For a page of a thousand users Graph takes longer. Without it, what is free after a page would not be given back when
-# the next ones are there: Arrow's allocator keeps it for 20 ms.
+# For a page of a thousand users Graph takes longer.
 DIRECTORY_ANSWER_S = 0.05
 SALT = "benchmark-salt-0123456789"
 SAMPLE_EVERY_S = 0.25

@@ -13,6 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import trustme
 
+from tests.servers.serving import serving
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -78,15 +80,9 @@ def served(answer: Callable[[Asked], Told], *, folder: Path, tls: bool = True) -
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
         server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         scheme = "https" if tls else "http"
         yield Served(f"{scheme}://127.0.0.1:{server.server_port}", ca_file, asked)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @contextmanager
@@ -111,14 +107,8 @@ def tunnelling(upstream: Served) -> Iterator[tuple[str, list[str]]]:
             """Quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield f"http://127.0.0.1:{server.server_port}", asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _carry(source: socket.socket, target: socket.socket) -> None:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from pipeline.execution import STOP_GRACE
 from tests.integration.test_kill import Served, emulator, exporter, write_settings
+from tests.integration.waiting import wait_until
 
 FIVE_FAULTS = """\
 tenant: {id: not-a-guid}
@@ -223,9 +223,9 @@ def test_a_second_signal_ends_at_once_and_the_next_run_continues(served: Served,
     served.steer("faults", [{"kind": "messages", "effect": "hold"}])
     try:
         with exporter(served, settings) as process:
-            wait_for(tmp_path / "log", '"units_planned"', process)
+            wait_for_line(tmp_path / "log", '"units_planned"', process)
             process.send_signal(signal.SIGTERM)
-            wait_for(tmp_path / "log", '"stop_requested"', process)
+            wait_for_line(tmp_path / "log", '"stop_requested"', process)
             process.send_signal(signal.SIGINT)
             assert process.wait(STOP_GRACE.total_seconds() / 2) == 5
     finally:
@@ -243,7 +243,7 @@ def test_a_deadline_in_the_middle_ends_with_5_and_the_next_run_continues(served:
     served.steer("faults", [{"kind": "messages", "effect": "hold"}])
     try:
         with exporter(served, settings, "--deadline", "8s") as process:
-            wait_for(tmp_path / "log", '"reason": "deadline"', process)
+            wait_for_line(tmp_path / "log", '"reason": "deadline"', process)
             served.steer("faults", [])
             served.steer("release", {})
             assert process.wait(60) == 5
@@ -256,11 +256,14 @@ def test_a_deadline_in_the_middle_ends_with_5_and_the_next_run_continues(served:
     assert '"run_continued"' in (tmp_path / "log").read_text()
 
 
-def wait_for(log: Path, text: str, process: subprocess.Popen[bytes]) -> None:
+def wait_for_line(log: Path, text: str, process: subprocess.Popen[bytes]) -> None:
     """Until the log has it."""
-    while not log.exists() or text not in log.read_text():
+
+    def has_it() -> bool:
         assert process.poll() is None, log.read_text()
-        time.sleep(0.02)
+        return log.exists() and text in log.read_text()
+
+    wait_until(has_it)
 
 
 def test_a_deadline_ends_with_5(served: Served, tmp_path: Path) -> None:

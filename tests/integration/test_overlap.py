@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import signal
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tests.integration.deaths import CONNECTORS, LITTLE, RUN
 from tests.integration.doomed import Fate, ended
 from tests.integration.ground import Folders, Row, operator, rows_in, seen
 from tests.integration.test_recovery import until_asleep, wake
+from tests.integration.waiting import wait_until
 
 BACKFILL = ("backfill", "--from", "2026-02-25", "--to", "2026-03-01")
 MAILBOX_REQUESTS_IN_FLIGHT = 4
@@ -75,9 +75,4 @@ def rows_of(ground: Folders, paths: set[str]) -> frozenset[Row]:
 async def until_held(ground: Folders, kind: str) -> None:
     """A command of the kind is at work."""
     async with asyncio.timeout(60):
-        await asyncio.to_thread(_wait_until_held, ground, kind)
-
-
-def _wait_until_held(ground: Folders, kind: str) -> None:
-    while f"leases/{kind}.json" not in ground.state("both"):
-        time.sleep(0.02)
+        await asyncio.to_thread(wait_until, lambda: f"leases/{kind}.json" in ground.state("both"))

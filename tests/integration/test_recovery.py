@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from tests.https_server import Asked, Told, served
 from tests.integration.deaths import CONNECTORS, RUN, scene
 from tests.integration.doomed import Fate, ended
 from tests.integration.ground import Folders, operator, s3_ground, seen
+from tests.integration.waiting import wait_until
 from tests.servers.s3 import Dialect, Fault, Operation
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -239,12 +239,12 @@ async def until_asleep(process: BaseProcess) -> None:
     """The kernel has stopped it."""
     assert process.pid is not None
     async with asyncio.timeout(60):
-        await asyncio.to_thread(_wait_until_stopped, process.pid)
+        await asyncio.to_thread(wait_until, lambda: _state_of(process) == "T")
 
 
-def _wait_until_stopped(pid: int) -> None:
-    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
-        time.sleep(0.02)
+def _state_of(process: BaseProcess) -> str:
+    """As the kernel has it."""
+    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def wake(process: BaseProcess) -> None:

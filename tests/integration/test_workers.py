@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from pipeline.cli.worker import PRELOAD
 from pipeline.execution import STOP_GRACE
 from pipeline.exits import Exit
 from tests.integration.test_kill import COMMAND, DATASETS, NOW, Served, emulator, rows, write_settings
+from tests.integration.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 REQUESTS_OF_A_SIGN_IN = 2
@@ -78,7 +79,7 @@ def test_the_death_of_one_worker_of_three_costs_what_it_had_in_hand(tmp_path: Pa
 
         with cluster(served, killed, workers=3) as (place, workers):
             process = export(served, killed, "--engine", f"dask://{place}")
-            wait_for(lambda: has_worker_uploads(killed.parent) or process.poll() is not None)
+            wait_until(lambda: has_worker_uploads(killed.parent) or process.poll() is not None, within_s=SECONDS)
             workers[0].send_signal(signal.SIGKILL)
             told = done(process)
 
@@ -97,7 +98,7 @@ def test_a_stop_reaches_the_workers_and_the_next_run_continues_without_them(tmp_
 
         with cluster(served, stopped, workers=2) as (place, _):
             process = export(served, stopped, "--engine", f"dask://{place}")
-            wait_for(lambda: has_worker_uploads(stopped.parent) or process.poll() is not None)
+            wait_until(lambda: has_worker_uploads(stopped.parent) or process.poll() is not None, within_s=SECONDS)
             process.send_signal(signal.SIGTERM)
             _, told = process.communicate(timeout=60)
             assert process.returncode == Exit.INTERRUPTED, told
@@ -177,13 +178,6 @@ def has_worker_uploads(folder: Path) -> bool:
     return any(folder.glob("state/open/run/*/uploads/worker-*"))
 
 
-def wait_for(happened: Callable[[], bool]) -> None:
-    until = time.monotonic() + SECONDS
-    while not happened():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 @contextmanager
 def ended(process: "subprocess.Popen[Any]") -> Iterator["subprocess.Popen[Any]"]:
     """Killed at the end, whatever the test did."""
@@ -205,7 +199,7 @@ def cluster(served: Served, settings: Path, *, workers: int) -> Iterator[tuple[s
         start = [*python, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
         scheduler = subprocess.Popen([*start, "--scheduler-file", str(address)], **quiet)
         stack.enter_context(ended(scheduler))
-        wait_for(address.exists)
+        wait_until(address.exists, within_s=SECONDS)
         place = json.loads(address.read_text())["address"]
         started = [
             stack.enter_context(

@@ -23,6 +23,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import google_crc32c
 
+from tests.servers.serving import serving
+
 _server: Any = import_module("gcp_storage_emulator.server")  # has no types
 _storage: Any = import_module("gcp_storage_emulator.storage")
 _exceptions: Any = import_module("gcp_storage_emulator.exceptions")
@@ -280,11 +282,5 @@ def gcs_server(
     server = _Server((host, port), partial(_Handler, front))
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield f"http{'s' if tls is not None else ''}://127.0.0.1:{server.server_port}", front
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -22,6 +22,8 @@ from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from tests.servers.serving import serving
+
 Operation = Literal[
     "put", "get", "head", "delete", "list", "begin", "part", "complete", "abort", "other"
 ]  # fmt: skip
@@ -186,11 +188,5 @@ def s3_server(authority: trustme.CA) -> Iterator[tuple[str, StrictFront]]:
     authority.issue_cert("127.0.0.1").configure_cert(context)
     front = StrictFront(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, front, threaded=True, request_handler=_Handler, ssl_context=context)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield f"https://127.0.0.1:{server.server_port}", front
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -6,7 +6,6 @@ talk to it.
 
 import base64
 import json
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from config.cloud_secrets import read_gcp_secret, read_secrets_manager, read_ssm_parameter
 from config.secrets import SecretReader, SecretReference, SecretUnavailableError
+from tests.servers.serving import serving
 
 VALUE = "s3cret välue\n"
 
@@ -61,12 +61,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def store() -> Iterator[Store]:
-    with Store() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    server = Store()
+    with serving(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

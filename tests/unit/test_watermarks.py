@@ -1,6 +1,10 @@
 """Watermarks move forward only, and moving them twice is moving them once."""
 
+import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -52,6 +56,25 @@ async def test_what_has_moved_is_not_written_again() -> None:
     await marks.advance(VAULT.seal([((MAIL, "t~a"), AT), ((MAIL, "t~b"), AT)]))
     await marks.advance(VAULT.seal([]))
     assert len(written) == 1
+
+
+async def test_the_loop_is_free_while_watermarks_are_opened_and_sealed() -> None:
+    """Those of a large tenant take seconds, in which the lease has to be renewed."""
+    vault = Mock(wraps=VAULT)
+    elsewhere = 0
+
+    async def blocking(function: Callable[..., Any], *args: Any) -> Any:
+        nonlocal elsewhere
+        before = len(vault.mock_calls)
+        result = await asyncio.to_thread(function, *args)
+        elsewhere += len(vault.mock_calls) - before
+        return result
+
+    marks = Watermarks(MemoryStore(), vault, salt_fingerprint="f", blocking=blocking)
+    await marks.advance(VAULT.seal([((MAIL, "t~a"), AT)]))
+    assert dict(await marks.load()) == {(MAIL, "t~a"): AT}
+    assert {call[0] for call in vault.mock_calls} >= {"seal", "open", "rows"}
+    assert elsewhere == len(vault.mock_calls)
 
 
 async def test_watermarks_of_the_first_version_are_moved_on() -> None:

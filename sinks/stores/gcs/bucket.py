@@ -206,14 +206,14 @@ class _Proxied:
         return merged
 
 
-_Authorized: Any = AuthorizedSession  # google-auth declares types for some of what it has
+_Authorized: Any = AuthorizedSession
 
 
-class _Session(_Proxied, _Authorized):  # type: ignore[misc] # see above
+class _Session(_Proxied, _Authorized):  # type: ignore[misc] # of Any: google-auth declares few types
     """Talks to the store."""
 
 
-class _TokenSession(_Proxied, requests.Session):  # type: ignore[misc] # `requests` spells what is merged more narrowly
+class _TokenSession(_Proxied, requests.Session):  # type: ignore[misc] # the stubs of `requests` have narrower types
     """Talks to whoever issues tokens."""
 
 
